@@ -1,0 +1,145 @@
+/**
+ * The one resolved form of a service's configuration: complete, frozen, units in the names.
+ * Every dialect (shiplock.yaml, zerops.yml, ezforge.toml, detection) is parsed into this by `config/`; nothing below sees another form.
+ */
+export interface ServiceConfig {
+  readonly name: string
+  readonly build: BuildConfig
+  readonly scan: ScanConfig
+  readonly run: RunConfig
+  readonly deploy: DeployConfig
+  /** Releases kept besides the live one. */
+  readonly retention: number
+  readonly trigger: TriggerConfig
+}
+
+export type BuildConfig = RecipeBuild | DockerfileBuild | ImageBuild
+
+export interface RecipeBuild {
+  readonly kind: 'recipe'
+  /** Toolchains, e.g. `['nodejs@22']`; empty = whatever the host gives. */
+  readonly base: readonly string[]
+  readonly os: string | null
+  /** Each item runs in a shell of its own; an item with several lines is one shell. */
+  readonly prepareCommands: readonly string[]
+  readonly buildCommands: readonly string[]
+  /** Patterns; a path keeps its directories, `~` cuts there. */
+  readonly deployFiles: readonly string[]
+  readonly cache: readonly string[]
+  readonly addToRunPrepare: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly timeoutMs: number
+}
+
+export interface DockerfileBuild {
+  readonly kind: 'dockerfile'
+  readonly dockerfile: string
+  readonly context: string
+  readonly target: string | null
+  readonly args: Readonly<Record<string, string>>
+  /** Names of secrets given to BuildKit as secret mounts. */
+  readonly secrets: readonly string[]
+  readonly platform: string | null
+  readonly timeoutMs: number
+}
+
+export interface ImageBuild {
+  readonly kind: 'image'
+  readonly reference: string
+}
+
+export type FindingPolicy = 'ignore' | 'warn' | 'block' | 'block-new'
+
+export interface ScanConfig {
+  readonly enabled: boolean
+  readonly high: FindingPolicy
+  readonly critical: FindingPolicy
+  readonly ignoreUnfixed: boolean
+  readonly waivers: readonly { readonly id: string; readonly reason: string; readonly expires: string | null }[]
+  /** What an absent or failing scanner means. */
+  readonly onScannerFailure: 'fail' | 'warn'
+}
+
+export type CpuClass = 'shared-1x' | 'shared-2x' | 'performance-1x'
+
+export interface RunConfig {
+  readonly base: string | null
+  readonly os: string | null
+  readonly prepareCommands: readonly string[]
+  readonly initCommands: readonly string[]
+  readonly initFailure: 'continue' | 'fail'
+  /** Shell commands, run side by side in one instance; empty = the image's own command. */
+  readonly startCommands: readonly string[]
+  /** Serve this directory of the artifact as a static site instead of running a command. */
+  readonly staticRoot: string | null
+  /** The port that the app listens on inside its own network; null = the one given in PORT. */
+  readonly port: number | null
+  readonly instances: number
+  readonly cpu: CpuClass
+  readonly memoryMb: number
+  readonly regions: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly healthCheck: HealthCheck | null
+  /** Name of an OCI runtime (gVisor, Kata) for container drivers. */
+  readonly ociRuntime: string | null
+}
+
+export interface HttpProbe {
+  readonly kind: 'httpGet'
+  readonly path: string
+  /** null = the instance's port. */
+  readonly port: number | null
+  readonly host: string | null
+  readonly scheme: 'http' | 'https'
+  /** null = any 2xx. */
+  readonly expectStatus: number | null
+}
+export interface ExecProbe {
+  readonly kind: 'exec'
+  readonly command: string
+}
+export interface TcpProbe {
+  readonly kind: 'tcp'
+  readonly port: number | null
+}
+export type Probe = HttpProbe | ExecProbe | TcpProbe
+
+export interface ReadinessCheck {
+  readonly probe: Probe
+  readonly retryPeriodMs: number
+  readonly failureTimeoutMs: number
+  readonly attemptTimeoutMs: number
+  /** Instances tried per copy before the deployment fails. */
+  readonly attempts: number
+}
+
+export interface HealthCheck {
+  readonly probe: Probe
+  readonly periodMs: number
+  readonly attemptTimeoutMs: number
+  /** Failing this long: leave the edge. */
+  readonly disconnectTimeoutMs: number
+  /** Failing this long: restart. */
+  readonly failureTimeoutMs: number
+  /** Passing this long: return to the edge. */
+  readonly recoveryTimeoutMs: number
+}
+
+export interface DeployConfig {
+  readonly releaseCommand: string | null
+  readonly releaseCommandTimeoutMs: number
+  readonly temporaryShutdown: boolean
+  readonly readinessCheck: ReadinessCheck
+  readonly drainTimeoutMs: number
+  readonly bakeMs: number
+  readonly autoRollback: boolean
+  readonly standbyMs: number
+  /** SIGTERM to SIGKILL. */
+  readonly stopTimeoutMs: number
+}
+
+export interface TriggerConfig {
+  readonly branch: string | null
+  readonly watch: readonly string[]
+  readonly queue: 'every' | 'latest'
+}

@@ -1,0 +1,146 @@
+import type { Artifact } from '../domain/deployment.ts'
+import type { DeploymentId, InstanceId, ProjectId, ReleaseId, ServiceEnvironmentId } from '../domain/ids.ts'
+import type { CpuClass } from '../domain/service-config.ts'
+
+/** What a runtime can do: data, so that callers decide before they call. */
+export interface RuntimeCapabilities {
+  readonly artifacts: readonly Artifact['kind'][]
+  /** A stopped instance can be started again as it was. */
+  readonly restartsStopped: boolean
+  readonly memoryLimit: boolean
+  readonly cpuLimit: boolean
+  readonly regions: readonly string[]
+}
+
+export interface RuntimeHealth {
+  readonly ok: boolean
+  /** One sentence: what is there, or what is missing and how to get it. */
+  readonly summary: string
+}
+
+export interface Labels {
+  readonly projectId: ProjectId
+  readonly serviceEnvironmentId: ServiceEnvironmentId
+  readonly deploymentId: DeploymentId
+  readonly releaseId: ReleaseId
+  /** For people: project/environment/service. */
+  readonly title: string
+}
+
+export interface InstanceSpec {
+  readonly id: InstanceId
+  readonly labels: Labels
+  readonly artifact: Artifact
+  /** Directory that holds the tree artifact, read only for the runtime; null for images. */
+  readonly artifactDirectory: string | null
+  readonly initCommands: readonly string[]
+  readonly initFailure: 'continue' | 'fail'
+  readonly startCommands: readonly string[]
+  readonly staticRoot: string | null
+  /** Port that the app listens on; null = the runtime chooses and says it in PORT. */
+  readonly port: number | null
+  /** Complete, references resolved, SHIPLOCK_* included; PORT and SHIPLOCK_INSTANCE are the runtime's to set. */
+  readonly env: Readonly<Record<string, string>>
+  readonly cpu: CpuClass
+  readonly memoryMb: number
+  readonly ociRuntime: string | null
+  /** SIGTERM to SIGKILL. */
+  readonly stopTimeoutMs: number
+}
+
+/** A one-off command in an artifact: the release command. */
+export interface TaskSpec {
+  /** Deterministic: a second run with the same id finds the first one's result instead of running again, where one was left. */
+  readonly id: string
+  readonly labels: Labels
+  readonly artifact: Artifact
+  readonly artifactDirectory: string | null
+  readonly command: string
+  readonly env: Readonly<Record<string, string>>
+  readonly cpu: CpuClass
+  readonly memoryMb: number
+  readonly timeoutMs: number
+}
+
+export interface TaskResult {
+  readonly exitCode: number | null
+  readonly timedOut: boolean
+  readonly tookMs: number
+  /** True when this call found a finished run and ran nothing. */
+  readonly found: boolean
+}
+
+export type InstanceStatus =
+  | { readonly state: 'running'; readonly address: { readonly host: string; readonly port: number }; readonly startedAt: string }
+  | {
+      readonly state: 'exited'
+      /** null = not known, e.g. it ended while nobody watched. */
+      readonly exitCode: number | null
+      readonly signal: string | null
+      readonly outOfMemory: boolean
+      /** True when `stop` ended it. */
+      readonly stopped: boolean
+      readonly exitedAt: string | null
+    }
+  | { readonly state: 'missing' }
+
+export interface InstanceSummary {
+  readonly id: InstanceId
+  readonly labels: Labels
+  readonly status: InstanceStatus
+}
+
+export interface StopReport {
+  readonly killed: boolean
+  readonly tookMs: number
+}
+
+export interface InstanceLogLine {
+  /** Position after this line; give it back as `after` to continue without loss. Grows over restarts of the instance. */
+  readonly offset: number
+  readonly at: string
+  readonly text: string
+}
+
+export interface InstanceLogOptions {
+  /** Continue after this offset; null = from the start of what is kept. */
+  readonly after: number | null
+  /** Only the last n lines of what is there, then (with follow) what comes. */
+  readonly tail: number | null
+  readonly follow: boolean
+  readonly signal: AbortSignal
+}
+
+export interface CommandOutcome {
+  readonly exitCode: number | null
+  readonly timedOut: boolean
+  /** Last bytes of its output, printable. */
+  readonly output: string
+}
+
+/**
+ * Runs instances. Every call may be made twice: `start` looks up by id before it creates; stopping or removing what is missing succeeds.
+ * `fence` grows with every owner: a call with a smaller one than the instance has seen is refused with FENCED (I6).
+ * Instances outlive the server process and are found again by `list`, by label, never by process id alone.
+ */
+export interface Runtime {
+  readonly name: string
+  readonly capabilities: RuntimeCapabilities
+  check(signal: AbortSignal): Promise<RuntimeHealth>
+  /** Returns once the start command runs; readiness is the caller's matter. A stopped or exited instance of that id is started again. */
+  start(spec: InstanceSpec, fence: number, signal: AbortSignal): Promise<InstanceStatus>
+  inspect(id: InstanceId): Promise<InstanceStatus>
+  /** Stops but keeps it (standby). Returns when nothing of it runs any more. */
+  stop(id: InstanceId, options: { readonly timeoutMs: number }, fence: number): Promise<StopReport>
+  remove(id: InstanceId, fence: number): Promise<void>
+  /** All that carries this engine's labels, running or not. */
+  list(): Promise<readonly InstanceSummary[]>
+  /** Resolves when the instance leaves the state `running`. */
+  waitForExit(id: InstanceId, signal: AbortSignal): Promise<InstanceStatus>
+  logs(id: InstanceId, options: InstanceLogOptions): AsyncIterable<InstanceLogLine>
+  /** Runs a command beside the instance, in its file system and environment. */
+  exec(id: InstanceId, command: string, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<CommandOutcome>
+  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult>
+  /** Removes what a task left, its recorded result too. */
+  removeTask(id: string, fence: number): Promise<void>
+}

@@ -1,0 +1,68 @@
+import type { ProjectId } from '../domain/ids.ts'
+
+/** What a sandboxed command may see and use. Paths are absolute, on the host. */
+export interface SandboxSpec {
+  /** Names cgroup and logs; one living sandbox per name. Lower case letters, digits, `_`, `-`. */
+  readonly name: string
+  /** Projects never share a user id where the sandbox can give them their own (I10). */
+  readonly projectId: ProjectId
+  readonly argv: readonly string[]
+  /** The whole environment; nothing is inherited from the server. */
+  readonly env: Readonly<Record<string, string>>
+  /** Host directory that the command sees at `mountPoint` and may write. */
+  readonly directory: string
+  /** Where the command sees `directory`, e.g. `/var/www` or `/build/source`; without a mount namespace it sees `directory` itself. */
+  readonly mountPoint: string
+  /** Further host paths to see. */
+  readonly mounts: readonly { readonly source: string; readonly target: string; readonly writable: boolean }[]
+  /** Working directory below `mountPoint`; '' = the mount point itself. */
+  readonly workingDirectory: string
+  readonly memoryMb: number | null
+  /** CPU share in cores; null = no limit. */
+  readonly cpus: number | null
+  readonly pidsMax: number
+}
+
+/** How to start the command so that it is confined: give argv, env and cwd to `spawn`. */
+export interface SandboxedCommand {
+  readonly file: string
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd: string
+  readonly uid?: number
+  readonly gid?: number
+  /** The path of `directory` as the command sees it. */
+  readonly insidePath: string
+  /** Put the spawned process (and so all its children) under its limits. Call right after spawn. */
+  attach(pid: number): void
+}
+
+export interface SandboxUsage {
+  readonly oomKilled: boolean
+  readonly memoryPeakBytes: number | null
+}
+
+/** Confinement of user code on the host, shared by the recipe builder and the process runtime. */
+export interface Sandbox {
+  /** What it really enforces here, for `doctor` and for the first log line of a build. */
+  readonly description: SandboxDescription
+  prepare(spec: SandboxSpec): Promise<SandboxedCommand>
+  /** Kills everything that ever ran under that name, escaped children too; confirms that it is gone. A missing one is success. */
+  kill(name: string): Promise<void>
+  usage(name: string): Promise<SandboxUsage>
+  /** Removes cgroups and the like. A missing one is success. */
+  remove(name: string): Promise<void>
+  /** Makes `directory` writable for the project's user, as it will run inside. */
+  own(directory: string, projectId: ProjectId): Promise<void>
+}
+
+export interface SandboxDescription {
+  readonly kind: 'bubblewrap' | 'none'
+  readonly filesystem: boolean
+  readonly processes: boolean
+  readonly memory: boolean
+  readonly cpu: boolean
+  readonly ownUser: boolean
+  /** One sentence for people: what is confined and what is not, and what to install. */
+  readonly summary: string
+}
