@@ -99,6 +99,7 @@ export const ERRORS = {
     exit: 4,
     hint: '`shiplock doctor` says what is missing; DATABASE_URL points at an existing PostgreSQL.',
   },
+  SCHEMA_MISMATCH: { actor: 'user', http: 503, exit: 4, hint: 'Run the version of Shiplock that made this database.' },
   DATA_DIRECTORY_LOCKED: {
     actor: 'user',
     http: 409,

@@ -38,6 +38,15 @@ export const LIMITS = {
   upstreamConnectMs: 5 * SECOND,
   upstreamConnectionsPerTarget: 1024,
   edgeControlBytes: 4 * MiB,
+  // ── database
+  databaseConnectMs: 10 * SECOND,
+  databaseStatementMs: 30 * SECOND,
+  databaseIdleInTransactionMs: 30 * SECOND,
+  databaseMigrationMs: 30 * MINUTE,
+  databaseIdleMs: 30 * SECOND,
+  databaseHeartbeatMs: 10 * SECOND,
+  databaseRetryMs: 60 * SECOND,
+  databaseRetryPauseMs: 1 * SECOND,
   // ── configuration
   configBytes: 256 * KiB,
   variableNameLength: 128,
