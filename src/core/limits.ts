@@ -13,12 +13,24 @@ export const LIMITS = {
   stageRetries: 3,
   // ── deployments
   buildHardTimeoutMs: 60 * MINUTE,
+  buildProcesses: 1024,
+  buildTreeEntries: 1_000_000,
   probeAttemptsKept: 20,
   errorLogTailLines: 40,
+  publicProbeMs: 5 * SECOND,
+  bakePollMs: 250,
+  bakeErrorsMin: 5,
+  unknownOutcomeRetryMs: 250,
+  undoRetries: 5,
+  reaperPeriodMs: 15 * SECOND,
+  restartBackoffFirstMs: 500,
+  restartBackoffMaxMs: 60 * SECOND,
   eventDataBytes: 32 * KiB,
   // ── logs
   logLineBytes: 8 * KiB,
   deploymentLogBytes: 16 * MiB,
+  /** Of the output of one build; leaves the rest of the deployment its share. */
+  buildLogBytes: 8 * MiB,
   instanceLogBytes: 32 * MiB,
   // ── sources
   uploadBytes: 512 * MiB,
@@ -27,6 +39,12 @@ export const LIMITS = {
   uploadPathBytes: 1024,
   gitCloneBytes: 4096 * MiB,
   refLength: 200,
+  /** Of one git command; the deployment's own limit is usually shorter. */
+  gitCommandMs: 30 * MINUTE,
+  /** Files in a checkout; its unpacked size is bounded by gitCloneBytes too. */
+  gitEntries: 500_000,
+  /** Unpacked to packed, once 32 MiB are unpacked. Source code reaches 20, a bomb 1000. */
+  uploadRatio: 250,
   // ── api
   apiBodyBytes: 1 * MiB,
   pageSizeMax: 200,
@@ -38,6 +56,31 @@ export const LIMITS = {
   upstreamConnectMs: 5 * SECOND,
   upstreamConnectionsPerTarget: 1024,
   edgeControlBytes: 4 * MiB,
+  edgeControlConnections: 64,
+  edgeControlMs: 15 * SECOND,
+  edgeStartMs: 20 * SECOND,
+  /** A worker that has not acknowledged a table by then is killed and replaced. */
+  edgeWorkerAckMs: 2 * SECOND,
+  /** How long a replaced worker may go on finishing what it has; streams that last longer are cut. */
+  edgeRetireMs: 10 * MINUTE,
+  edgeWorkers: 64,
+  edgeRouteTargets: 256,
+  edgeRouteHosts: 256,
+  /** Fences of removed routes that are remembered, oldest dropped first. */
+  edgeTombstones: 10_000,
+  edgeAttempts: 3,
+  holdMaxMs: 10 * MINUTE,
+  drainMaxMs: 60 * MINUTE,
+  /** After a drain's deadline: time for a stream to reach a frame or event boundary before it is cut anyway. */
+  cutGraceMs: 500,
+  clientKeepAliveMs: 75 * SECOND,
+  clientHeadersMs: 30 * SECOND,
+  clientRequestMs: 30 * MINUTE,
+  upstreamResponseMs: 2 * MINUTE,
+  upstreamKeepAliveMs: 4 * SECOND,
+  /** A request that may not be repeated takes a connection that was idle no longer than this, or a fresh one. */
+  upstreamUnsafeReuseMs: 250,
+  upstreamIdlePerTarget: 128,
   // ── database
   databaseConnectMs: 10 * SECOND,
   databaseStatementMs: 30 * SECOND,
@@ -47,9 +90,30 @@ export const LIMITS = {
   databaseHeartbeatMs: 10 * SECOND,
   databaseRetryMs: 60 * SECOND,
   databaseRetryPauseMs: 1 * SECOND,
+  databaseStartMs: 2 * MINUTE,
+  databaseStopMs: 60 * SECOND,
+  databaseLogBytes: 5 * MiB,
   // ── configuration
   configBytes: 256 * KiB,
   variableNameLength: 128,
   variableValueBytes: 64 * KiB,
   instances: 10,
+  variables: 1000,
+  services: 100,
+  configListItems: 200,
+  configDepth: 32,
+  configNodes: 20_000,
+  configAliases: 100,
+  configProblemsShown: 50,
+  commandCharacters: 32 * KiB,
+  detectFileBytes: 1 * MiB,
+  // ── sandbox and process runtime
+  /** Until a killed process must be gone. */
+  killConfirmMs: 10 * SECOND,
+  pidsPerInstance: 512,
+  commandOutputBytes: 64 * KiB,
+  /** Until a supervisor that has claimed its launch must have written who it is. */
+  claimMs: 5 * SECOND,
+  /** Parts of an instance's log that are read at once. */
+  logChunkBytes: 256 * KiB,
 } as const

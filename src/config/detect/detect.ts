@@ -1,0 +1,41 @@
+import { ShiplockError } from '../../core/errors.ts'
+import type { Artifact } from '../../domain/deployment.ts'
+import type { SourceFiles } from '../source-files.ts'
+import type { Detection, DetectionContext, Detector } from './detector.ts'
+import { dockerfileDetector } from './dockerfile.ts'
+import { goDetector } from './go.ts'
+import { nodeDetector } from './node.ts'
+import { pythonDetector } from './python.ts'
+import { staticSiteDetector } from './static-site.ts'
+
+/** In this order; the first that recognises the directory is taken. */
+const DETECTORS: readonly Detector[] = [dockerfileDetector, nodeDetector, pythonDetector, goDetector, staticSiteDetector]
+
+type Found = Extract<Detection, { found: true }>
+
+/**
+ * What a directory without configuration is. `artifacts` says what the runtime can run: without images a Dockerfile is passed over,
+ * and that is said. Throws CONFIG_NOT_FOUND with everything that was looked for.
+ */
+export async function detect(
+  files: SourceFiles,
+  artifacts: readonly Artifact['kind'][],
+  context: DetectionContext = { isStartKnown: false },
+): Promise<Found> {
+  const passedOver: string[] = []
+  const lookedFor: string[] = []
+  for (const detector of DETECTORS) {
+    const detection = await detector.detect(files, context)
+    if (!detection.found) {
+      lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
+    } else if (detector === dockerfileDetector && !artifacts.includes('image')) {
+      passedOver.push('Dockerfile is there, but this runtime runs no images, so something else was looked for')
+      lookedFor.push('Dockerfile is there, but this runtime runs no images')
+    } else return { ...detection, reasons: [...passedOver, ...detection.reasons] }
+  }
+  throw new ShiplockError(
+    'CONFIG_NOT_FOUND',
+    `nothing here says how to run this: no configuration file, and nothing recognised:\n${lookedFor.map((line) => `  - ${line}`).join('\n')}`,
+    { details: { lookedFor } },
+  )
+}

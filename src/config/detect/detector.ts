@@ -1,0 +1,30 @@
+import type { ServiceInput } from '../manifest/schema.ts'
+import type { SourceFiles } from '../source-files.ts'
+
+export type Detection =
+  | {
+      readonly found: true
+      /** What the stack is called and by which file it was recognised: `Node.js app (package.json)`. */
+      readonly what: string
+      readonly input: ServiceInput
+      /** What was chosen and why, a sentence each, for people. */
+      readonly reasons: readonly string[]
+    }
+  | {
+      readonly found: false
+      /** What would have been recognised. */
+      readonly lookedFor: string
+      /** Why what is there is not enough; null when nothing is there. */
+      readonly because: string | null
+    }
+
+export interface DetectionContext {
+  /** The configuration file says what to start; only the build is asked for. */
+  readonly isStartKnown: boolean
+}
+
+/** Recognises one kind of project by its files alone; runs nothing. */
+export interface Detector {
+  readonly name: string
+  detect(files: SourceFiles, context: DetectionContext): Promise<Detection>
+}

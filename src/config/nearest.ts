@@ -1,0 +1,12 @@
+import { distance } from 'fastest-levenshtein'
+
+/** The known word that a typing error most likely meant; null when none is near. */
+export function nearest(word: string, known: readonly string[]): string | null {
+  const wanted = word.toLowerCase()
+  let best: { word: string; distance: number } | null = null
+  for (const candidate of known) {
+    const away = distance(wanted, candidate.toLowerCase())
+    if (best === null || away < best.distance) best = { word: candidate, distance: away }
+  }
+  return best !== null && best.distance <= Math.max(1, Math.floor(wanted.length / 3)) ? best.word : null
+}

@@ -1,0 +1,211 @@
+import { isAbsolute, join } from 'node:path'
+import type { LogLevel } from '../core/log.ts'
+import { DURATION_FORMS, formatDuration, parseDuration } from './duration.ts'
+import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts'
+
+/** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
+export interface Settings {
+  /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
+  readonly databaseUrl: string | null
+  readonly dataDirectory: string
+  /** Deployments in progress at once, across all servers that share the database. */
+  readonly maxConcurrentBuilds: number
+  /** Bounds fetch to verify. */
+  readonly buildTimeoutMs: number
+  /** A service gets the host name `<service>.<domain>`. */
+  readonly domain: string
+  readonly apiListen: ListenAddress
+  readonly edgeListen: ListenAddress
+  readonly edgeWorkers: number
+  readonly runtime: RuntimeName
+  readonly logLevel: LogLevel
+  /** Git repositories may be named by a local path or file URL. */
+  readonly allowFileSources: boolean
+  /** Crash point to arm; for the tests of this project only. */
+  readonly crashAt: string | null
+}
+
+export const RUNTIME_NAMES = ['process'] as const
+export type RuntimeName = (typeof RUNTIME_NAMES)[number]
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
+
+/** What a default may depend on. Injected, so that a test can be any machine. */
+export interface HostFacts {
+  readonly isRoot: boolean
+  readonly homeDirectory: string
+  readonly xdgDataHome: string | null
+  readonly cores: number
+}
+
+/** A value, or what is wrong with the text, as the end of a sentence. */
+type Parsed<T> = { readonly value: T } | { readonly problem: string }
+
+/** One setting: its names, its wording for the docs, how it is read and what it is without being set. */
+export interface SettingDefinition<T> {
+  readonly variable: string
+  readonly about: string
+  readonly example: string
+  /** The default, for the docs. */
+  readonly defaultText: string
+  /** Its value is never shown. */
+  readonly isSecret?: boolean
+  /** Not in the docs. */
+  readonly isInternal?: boolean
+  parse(text: string): Parsed<T>
+  default(host: HostFacts, settled: Partial<Settings>): T
+}
+
+type Definitions = { readonly [Key in keyof Settings]: SettingDefinition<Settings[Key]> }
+
+/** In an order in which a default may look at the settings above it. */
+export const SETTING_DEFINITIONS: Definitions = {
+  databaseUrl: {
+    variable: 'DATABASE_URL',
+    about: 'PostgreSQL to keep everything in. Without it the server runs its own in the data directory.',
+    example: 'postgres://shiplock@db.internal/shiplock',
+    defaultText: 'embedded PostgreSQL',
+    isSecret: true,
+    parse: parseDatabaseUrl,
+    default: () => null,
+  },
+  dataDirectory: {
+    variable: 'SHIPLOCK_DATA_DIR',
+    about: 'Where artifacts, logs, the embedded database and the edge table are kept. One server per directory.',
+    example: '/var/lib/shiplock',
+    defaultText: '`/var/lib/shiplock` as root, otherwise `$XDG_DATA_HOME/shiplock` or `~/.local/share/shiplock`',
+    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    default: (host) =>
+      host.isRoot ? '/var/lib/shiplock' : join(host.xdgDataHome ?? join(host.homeDirectory, '.local', 'share'), 'shiplock'),
+  },
+  maxConcurrentBuilds: {
+    variable: 'MAX_CONCURRENT_BUILDS',
+    about: 'Deployments in progress at once, across all servers that share the database.',
+    example: '4',
+    defaultText: '2',
+    parse: (text) => wholeNumber(text, 1, 100),
+    default: () => 2,
+  },
+  buildTimeoutMs: {
+    variable: 'BUILD_TIMEOUT',
+    about: 'Longest time from fetch to verify. A build alone never takes more than 60m.',
+    example: '30m',
+    defaultText: '15m',
+    parse: (text) => duration(text, 1000, 24 * 3_600_000),
+    default: () => 15 * 60_000,
+  },
+  domain: {
+    variable: 'SHIPLOCK_DOMAIN',
+    about: 'Services answer at `<service>.<domain>`. Names below `localhost` reach this machine without DNS.',
+    example: 'apps.example.com',
+    defaultText: '`localhost`',
+    parse: parseDomain,
+    default: () => 'localhost',
+  },
+  apiListen: {
+    variable: 'SHIPLOCK_API_LISTEN',
+    about: 'Where the API listens.',
+    example: '127.0.0.1:4700',
+    defaultText: '`127.0.0.1:4700`',
+    parse: listenAddress,
+    default: () => ({ host: '127.0.0.1', port: 4700 }),
+  },
+  edgeListen: {
+    variable: 'SHIPLOCK_EDGE_LISTEN',
+    about: 'Where the apps are reached. `0.0.0.0:80` opens them to the network.',
+    example: '0.0.0.0:80',
+    defaultText: '`127.0.0.1:8080`',
+    parse: listenAddress,
+    default: () => ({ host: '127.0.0.1', port: 8080 }),
+  },
+  edgeWorkers: {
+    variable: 'SHIPLOCK_EDGE_WORKERS',
+    about: 'Processes that proxy requests. They share the listener and one table.',
+    example: '2',
+    defaultText: 'half of the cores, 1 to 4',
+    parse: (text) => wholeNumber(text, 1, 64),
+    default: (host) => Math.min(4, Math.max(1, Math.floor(host.cores / 2))),
+  },
+  runtime: {
+    variable: 'SHIPLOCK_RUNTIME',
+    about: 'What runs the instances.',
+    example: 'process',
+    defaultText: '`process`',
+    parse: (text) => oneOf(text, RUNTIME_NAMES),
+    default: () => 'process',
+  },
+  logLevel: {
+    variable: 'SHIPLOCK_LOG_LEVEL',
+    about: "The server's own log on stderr: debug, info, warn, error or silent.",
+    example: 'debug',
+    defaultText: '`info`',
+    parse: (text) => oneOf(text, LOG_LEVELS),
+    default: () => 'info',
+  },
+  allowFileSources: {
+    variable: 'SHIPLOCK_ALLOW_FILE_SOURCES',
+    about: 'Whether a git source may be a path on this machine. Whoever may deploy can then read every repository that the server can.',
+    example: 'false',
+    defaultText: '`true` while the API listens on loopback only, otherwise `false`',
+    parse: trueOrFalse,
+    default: (_host, settled) => settled.apiListen !== undefined && isLoopback(settled.apiListen),
+  },
+  crashAt: {
+    variable: 'SHIPLOCK_CRASH_AT',
+    about: 'Crash point to arm, for the crash tests.',
+    example: 'swap.recorded@2',
+    defaultText: 'none',
+    isInternal: true,
+    parse: (text) =>
+      /^[a-z]+(?:[.-][a-z]+)*(?:@[1-9]\d{0,5})?$/.test(text) ? { value: text } : { problem: 'must be a crash point, or `point@n`' },
+    default: () => null,
+  },
+}
+
+/** A value as the docs and `doctor` show it. */
+export function formatSetting(value: Settings[keyof Settings]): string {
+  if (value === null) return 'none'
+  return typeof value === 'object' ? formatListenAddress(value) : String(value)
+}
+
+function parseDatabaseUrl(text: string): Parsed<string> {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || !['postgres:', 'postgresql:'].includes(url.protocol)) return { problem: 'must be a postgres:// URL' }
+  return { value: text }
+}
+
+function parseDomain(text: string): Parsed<string> {
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  const name = text.toLowerCase().replace(/\.$/, '')
+  if (name.length > 200 || !new RegExp(`^${label}(\\.${label})*$`).test(name))
+    return { problem: 'must be a domain name, without scheme, port or wildcard' }
+  return { value: name }
+}
+
+function wholeNumber(text: string, min: number, max: number): Parsed<number> {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+  return value >= min && value <= max ? { value } : { problem: `must be a whole number from ${min} to ${max}` }
+}
+
+function duration(text: string, minMs: number, maxMs: number): Parsed<number> {
+  const value = parseDuration(text)
+  if (value === null) return { problem: `must be ${DURATION_FORMS}` }
+  if (value < minMs || value > maxMs) return { problem: `must be between ${formatDuration(minMs)} and ${formatDuration(maxMs)}` }
+  return { value }
+}
+
+function listenAddress(text: string): Parsed<ListenAddress> {
+  const value = parseListenAddress(text)
+  return value === null ? { problem: 'must be an IP address and a port (0 = any free port), or a port alone' } : { value }
+}
+
+function oneOf<Word extends string>(text: string, words: readonly Word[]): Parsed<Word> {
+  const value = words.find((word) => word === text.toLowerCase())
+  return value === undefined ? { problem: `must be one of ${words.join(', ')}` } : { value }
+}
+
+function trueOrFalse(text: string): Parsed<boolean> {
+  const word = text.toLowerCase()
+  if (['true', '1', 'yes', 'on'].includes(word)) return { value: true }
+  if (['false', '0', 'no', 'off'].includes(word)) return { value: false }
+  return { problem: 'must be true or false' }
+}
