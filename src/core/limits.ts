@@ -116,4 +116,6 @@ export const LIMITS = {
   claimMs: 5 * SECOND,
   /** Parts of an instance's log that are read at once. */
   logChunkBytes: 256 * KiB,
+  /** Notes about when a log had which length. */
+  logTimesBytes: 256 * KiB,
 } as const

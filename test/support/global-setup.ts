@@ -1,0 +1,27 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { stopEmbedded } from '../../src/store/embedded.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Data directory of the run's shared PostgreSQL, which the first test that wants one starts. */
+    testDatabaseDirectory: string
+  }
+}
+
+let directory: string | null = null
+
+export async function setup(project: TestProject): Promise<void> {
+  directory = await mkdtemp(join(tmpdir(), 'shiplock-test-db-'))
+  // As root, PostgreSQL runs as `nobody`, who has to pass.
+  await chmod(directory, 0o711)
+  project.provide('testDatabaseDirectory', directory)
+}
+
+export async function teardown(): Promise<void> {
+  if (directory === null) return
+  await stopEmbedded({ dataDirectory: directory, sharedBase: join(directory, 'shared') })
+  await rm(directory, { recursive: true, force: true })
+}
