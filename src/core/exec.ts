@@ -20,6 +20,8 @@ export interface CommandOptions {
   readonly stdoutBytesMax?: number
   /** Runs once the child exists, e.g. to put it into a cgroup. */
   readonly onSpawn?: (pid: number) => void
+  /** Runs once the child and its group are gone, before the end of its output is awaited: ends what left the group but holds the pipes. */
+  readonly onEnd?: () => Promise<void>
 }
 
 export interface CommandResult {
@@ -78,6 +80,7 @@ export async function runCommand(file: string, args: readonly string[], options:
     const { exitCode, signal } = await exited(child, file)
     // A program that exits 0 and leaves children behind has not ended: the group goes with it.
     if (child.pid !== undefined) await (ending ?? killGroup(child.pid, 0))
+    await options.onEnd?.()
     await output.closed
     return {
       exitCode,

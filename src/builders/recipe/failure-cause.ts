@@ -1,0 +1,138 @@
+/** What is known about a command that failed. */
+export interface Failure {
+  readonly exitCode: number | null
+  readonly signal: string | null
+  readonly oomKilled: boolean
+  /** Last lines of its output, oldest first. */
+  readonly tail: readonly string[]
+}
+
+export interface FailureCause {
+  readonly cause: string
+  /** One thing to do. */
+  readonly suggestion: string
+}
+
+interface CauseRow {
+  readonly pattern: RegExp
+  /** `$1` … are groups of the pattern. */
+  readonly cause: string
+  readonly suggestion: string
+}
+
+/** Specific before general; the first row that matches any line of the tail wins. Wording of npm 10, Node 20 to 24, CPython 3.11, git 2, dash, bash, Go 1.22. */
+const ROWS: readonly CauseRow[] = [
+  {
+    pattern: /No space left on device|ENOSPC/,
+    cause: 'the disk is full',
+    suggestion: 'Free space on the volume of the data directory; `shiplock doctor` shows what uses it.',
+  },
+  {
+    pattern: /Reached heap limit|JavaScript heap out of memory/,
+    cause: 'Node ran out of heap memory',
+    suggestion: 'Set NODE_OPTIONS=--max-old-space-size=4096 in build.env, or build less at once.',
+  },
+  {
+    pattern: /Cannot allocate memory|ENOMEM|MemoryError|OutOfMemoryError/,
+    cause: 'the build ran out of memory',
+    suggestion: 'Lower the parallelism of the build, or give the server more memory.',
+  },
+  {
+    pattern: /EAGAIN|Resource temporarily unavailable|can(?:no|')t fork|fork failed/i,
+    cause: 'the build may not start more processes',
+    suggestion: 'Look for a script that starts itself again and again; lower the parallelism.',
+  },
+  {
+    pattern: /npm (?:error|ERR!) 404\s+'?(\S+?)'? is not in this registry|404 Not Found - GET \S+\/([^\s/]+) - Not found/,
+    cause: 'the package $1$2 is not in the registry',
+    suggestion: 'Check its name and version in package.json; for a private package set the registry and its token in build.env.',
+  },
+  {
+    pattern: /No matching distribution found for (\S+)/,
+    cause: 'there is no such Python package: $1',
+    suggestion: 'Check its name and version in the requirements.',
+  },
+  {
+    pattern:
+      /npm (?:error|ERR!) code (?:EUSAGE|ENOLOCK)|can only install with an existing package-lock|lock file.{0,80}not in sync|not in sync/i,
+    cause: '`npm ci` needs a package-lock.json that fits package.json',
+    suggestion: 'Run `npm install`, commit package-lock.json, deploy again.',
+  },
+  {
+    pattern: /npm (?:error|ERR!) Missing script: "?([^"\s]+)"?/,
+    cause: 'package.json has no script $1',
+    suggestion: 'Add it under "scripts", or remove the command from build.buildCommands.',
+  },
+  {
+    pattern: /npm (?:error|ERR!) code (?:ERESOLVE)/,
+    cause: 'the versions that the packages ask for contradict each other',
+    suggestion: 'Settle it locally with `npm install`, commit package-lock.json and use `npm ci`.',
+  },
+  {
+    pattern: /(?:Cannot find module|Cannot find package|ERR_MODULE_NOT_FOUND.*?) '([^']+)'/,
+    cause: 'the module $1 is not there',
+    suggestion:
+      'Add it to the dependencies, or run the install command before this one (with NODE_ENV=production npm leaves devDependencies out).',
+  },
+  {
+    pattern: /ModuleNotFoundError: No module named '([^']+)'/,
+    cause: 'the Python module $1 is not there',
+    suggestion: 'Add it to the requirements and install them first.',
+  },
+  { pattern: /error TS\d+:/, cause: 'TypeScript found type errors', suggestion: 'Run the type check locally and correct what it names.' },
+  { pattern: /SyntaxError: (.{1,80})/, cause: 'a syntax error: $1', suggestion: 'See the file and line above it in the log.' },
+  {
+    pattern: /getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)|Could not resolve host:? (\S+)|Temporary failure in name resolution/,
+    cause: 'the network name $1$2 can’t be resolved',
+    suggestion: 'Check the network of the server and try again.',
+  },
+  {
+    pattern: /ECONNREFUSED|ECONNRESET|ETIMEDOUT|Connection (?:refused|timed out|reset)|network timeout/i,
+    cause: 'a network connection failed',
+    suggestion: 'Try again; if it stays, check that the server may reach that host.',
+  },
+  {
+    pattern: /(?:sh|bash|dash)?:? ?(?:line )?\d+: (?:\S+: )?([^\s:]+): (?:command )?not found|(?:^|\s)([^\s:]+): (?:command )?not found$/,
+    cause: 'the command $1$2 is not there',
+    suggestion: 'Name its toolchain in build.base, install it in build.prepareCommands, or call it through `npx`.',
+  },
+  {
+    pattern: /(?:EACCES|Permission denied|EROFS|Read-only file system)/,
+    cause: 'the build may not write or run that path',
+    suggestion: 'Write below the source directory or $HOME; for a script set its executable bit (`git update-index --chmod=+x FILE`).',
+  },
+  {
+    pattern: /No such file or directory|ENOENT/,
+    cause: 'a file or directory is missing',
+    suggestion: 'Check that it is committed and not in .gitignore or .deployignore.',
+  },
+]
+
+/** The cause of a failure where the log shows one, with one suggestion; null when it does not. */
+export function findFailureCause(failure: Failure): FailureCause | null {
+  if (failure.oomKilled) {
+    return {
+      cause: 'the build used more memory than it may',
+      suggestion: 'Lower the parallelism of the build, or give the server more memory.',
+    }
+  }
+  for (const { pattern, cause, suggestion } of ROWS) {
+    for (const line of failure.tail) {
+      const match = pattern.exec(line)
+      if (match !== null) return { cause: cause.replace(/\$(\d)/g, (_, group) => match[Number(group)] ?? ''), suggestion }
+    }
+  }
+  if (failure.exitCode === 127) {
+    return { cause: 'a command is not there', suggestion: 'Name its toolchain in build.base, or install it in build.prepareCommands.' }
+  }
+  if (failure.exitCode === 126) {
+    return { cause: 'a file is not executable', suggestion: 'Set its executable bit (`git update-index --chmod=+x FILE`).' }
+  }
+  if (failure.exitCode === 137 || failure.signal === 'SIGKILL') {
+    return {
+      cause: 'the command was killed, most likely for want of memory',
+      suggestion: 'Lower the parallelism of the build, or give the server more memory.',
+    }
+  }
+  return null
+}

@@ -1,0 +1,188 @@
+import { mkdir, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import { printable } from '../core/printable.ts'
+import { removeTree } from '../core/remove-tree.ts'
+import type { Revision, Source } from '../domain/deployment.ts'
+import { checkGitRef, type GitAddress, parseGitAddress } from './git-address.ts'
+import { checkOut } from './git-checkout.ts'
+import { createGit, type Git } from './git-command.ts'
+import { gitFailure, lacksCommit, refusesUnadvertised } from './git-failure.ts'
+import { type RemoteTarget, refNotFound, resolveRemote } from './git-ref.ts'
+import type { FetchRequest, SourceFetcher } from './source.ts'
+
+export interface GitSourceOptions {
+  /** Whether paths on this server are sources. Off where projects do not trust each other. */
+  readonly allowFile: boolean
+  /** For the empty home and the known hosts; made when missing. */
+  readonly stateDirectory: string
+  readonly logger: Logger
+  /** PATH for git and ssh. Default: the usual system directories. */
+  readonly searchPath?: string
+  /** 0 for servers that mishandle git's protocol version 2. */
+  readonly protocolVersion?: 0 | 2
+}
+
+const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const SIZE_CHECK_MS = 250
+
+interface Checkout {
+  readonly git: Git
+  readonly address: GitAddress
+  readonly cwd: string
+  readonly ref: string | null
+  readonly signal: AbortSignal
+  readonly onLine: (line: string) => void
+}
+
+/** Fetches one exact commit, as shallow as the server lets us. The tree is kept, `.git` is not. */
+export function createGitSource(options: GitSourceOptions): SourceFetcher {
+  const commandOptions = {
+    stateDirectory: options.stateDirectory,
+    searchPath: options.searchPath ?? SYSTEM_PATH,
+    protocolVersion: options.protocolVersion ?? 2,
+  }
+  const parse = (source: Source): { address: GitAddress; ref: string | null } => {
+    if (source.kind !== 'git') throw new ShiplockError('INTERNAL', `the git source was given a ${source.kind} source`)
+    if (source.ref !== null) checkGitRef(source.ref)
+    return { address: parseGitAddress(source.url, options), ref: source.ref }
+  }
+  return {
+    kind: 'git',
+    validate: (source) => void parse(source),
+    fetch: async (request: FetchRequest): Promise<Revision> => {
+      const { address, ref } = parse(request.source)
+      request.signal.throwIfAborted()
+      await removeTree(request.directory)
+      await mkdir(request.directory, { mode: 0o755 })
+      try {
+        const git = await createGit(address, commandOptions)
+        const { signal, onLine } = request
+        const revision = await bring({ git, address, cwd: request.directory, ref, signal, onLine })
+        await removeTree(join(request.directory, '.git'))
+        return revision
+      } catch (error) {
+        await removeTree(request.directory)
+        options.logger.debug('git fetch failed', { error: error as Error })
+        throw error
+      }
+    },
+  }
+}
+
+async function bring(checkout: Checkout): Promise<Revision> {
+  const { git, address, cwd, signal, onLine } = checkout
+  onLine(`cloning ${address.url}${checkout.ref === null ? '' : ` at ${checkout.ref}`}`)
+  const target = await resolveRemote(checkout, checkout.ref)
+  await run(git(['init', '--quiet', '--template='], { cwd, signal }), 'can’t make a repository')
+  const bound = watchSize(join(cwd, '.git', 'objects', 'pack'), signal)
+  let commit: string
+  try {
+    commit = await fetchTarget({ ...checkout, signal: bound.signal }, target)
+  } finally {
+    bound.stop()
+  }
+  for (const warning of await checkOut(git, cwd, commit, signal)) onLine(warning)
+  const revision = await describe(checkout, commit, target.kind === 'ref' ? target.shown : target.prefix)
+  onLine(`commit ${commit.slice(0, 12)} “${revision.message}” by ${revision.author}`)
+  return revision
+}
+
+async function fetchTarget(checkout: Checkout, target: RemoteTarget): Promise<string> {
+  if (target.kind === 'ref') return fetchTip(checkout, target.name, target.commit)
+  if (!target.whole) {
+    checkout.onLine(`looking for a commit that begins with ${target.prefix}`)
+    return fetchByPrefix(checkout, target.prefix)
+  }
+  const result = await fetchShallow(checkout, target.prefix)
+  if (result.exitCode === 0) return target.prefix
+  if (lacksCommit(result)) throw await refNotFound(checkout, target.prefix)
+  if (!refusesUnadvertised(result)) throw gitFailure(`can’t fetch ${target.prefix}`, result)
+  checkout.onLine('the server gives out only branches and tags: fetching their whole history')
+  return fetchByPrefix(checkout, target.prefix)
+}
+
+/** By commit, so that what was looked up is what comes; by name where the server insists, then it must still be that commit. */
+async function fetchTip(checkout: Checkout, name: string, commit: string): Promise<string> {
+  const byCommit = await fetchShallow(checkout, commit)
+  if (byCommit.exitCode === 0) return commit
+  if (!refusesUnadvertised(byCommit) && !lacksCommit(byCommit)) throw gitFailure(`can’t fetch ${name}`, byCommit)
+  const byName = await fetchShallow(checkout, name)
+  if (byName.exitCode !== 0) throw gitFailure(`can’t fetch ${name}`, byName)
+  return revParse(checkout, 'FETCH_HEAD')
+}
+
+function fetchShallow(checkout: Checkout, what: string) {
+  const { git, address, cwd, signal } = checkout
+  return git(['fetch', '--quiet', '--no-tags', '--depth=1', '--', address.url, what], { cwd, signal })
+}
+
+/** The whole history of branches and tags, for a commit that can't be asked for by name. Bounded by `LIMITS.gitCloneBytes`. */
+async function fetchByPrefix(checkout: Checkout, prefix: string): Promise<string> {
+  const { git, address, cwd, signal } = checkout
+  const refspecs = ['+refs/heads/*:refs/remotes/origin/*', '+refs/tags/*:refs/tags/*']
+  await run(
+    git(['fetch', '--quiet', '--no-tags', '--', address.url, ...refspecs], { cwd, signal }),
+    `can’t fetch the history of ${address.url}`,
+  )
+  const found = await git(['rev-parse', '--quiet', '--verify', `${prefix}^{commit}`], { cwd, signal })
+  if (found.exitCode === 0) return found.stdout.trim()
+  if (found.stderrTail.join('\n').includes('ambiguous')) {
+    throw new ShiplockError('REF_NOT_FOUND', `more than one commit begins with ${prefix}`, { hint: 'Give more digits of the commit.' })
+  }
+  throw await refNotFound(checkout, prefix)
+}
+
+async function revParse(checkout: Checkout, what: string): Promise<string> {
+  const { git, cwd, signal } = checkout
+  return (await run(git(['rev-parse', '--verify', `${what}^{commit}`], { cwd, signal }), `can’t find ${what}`)).trim()
+}
+
+async function describe(checkout: Checkout, commit: string, ref: string): Promise<Extract<Revision, { kind: 'git' }>> {
+  const { git, cwd, signal } = checkout
+  const args = ['log', '-1', '--no-show-signature', '--format=%H%x00%an <%ae>%x00%s', commit, '--']
+  const [hash = commit, author = '', message = ''] = (await run(git(args, { cwd, signal }), `can’t read ${commit}`)).trim().split('\0')
+  return { kind: 'git', commit: hash, message: short(message), author: short(author), ref }
+}
+
+function short(text: string): string {
+  const clean = printable(text)
+  return clean.length > TEXT_MAX ? `${clean.slice(0, TEXT_MAX - 1)}…` : clean
+}
+const TEXT_MAX = 300
+
+async function run(command: ReturnType<Git>, doing: string): Promise<string> {
+  const result = await command
+  if (result.exitCode !== 0) throw gitFailure(doing, result)
+  return result.stdout
+}
+
+/** git has no bound for what it downloads; the packs are watched as they grow, and the fetch is ended above the limit. */
+function watchSize(packDirectory: string, outer: AbortSignal): { signal: AbortSignal; stop: () => void } {
+  const controller = new AbortController()
+  const timer = setInterval(async () => {
+    if ((await bytesIn(packDirectory)) <= LIMITS.gitCloneBytes) return
+    controller.abort(
+      new ShiplockError('SOURCE_REFUSED', `the repository is larger than ${LIMITS.gitCloneBytes} bytes`, {
+        hint: 'Deploy a branch with less history, or upload the directory.',
+        details: { bytesMax: LIMITS.gitCloneBytes },
+      }),
+    )
+  }, SIZE_CHECK_MS)
+  return { signal: AbortSignal.any([outer, controller.signal]), stop: () => clearInterval(timer) }
+}
+
+async function bytesIn(directory: string): Promise<number> {
+  const names = await readdir(directory).catch(() => [])
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(directory, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  )
+  return sizes.reduce((sum, size) => sum + size, 0)
+}
