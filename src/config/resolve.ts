@@ -53,6 +53,10 @@ export async function resolveService(request: ResolveRequest): Promise<ResolvedS
   const needed = whatIsOpen(service.input)
   const found = needed === null ? null : await detectFor(root, request, file, service, needed)
   const input = found === null ? service.input : complete(service.input, found.input)
+  if (service.input.build?.env !== undefined && buildKindOf(input.build) !== 'recipe')
+    throw new ShiplockError('CONFIG_INVALID', `${printable(file.name)}: build.env is for recipes, and a Dockerfile was detected`, {
+      hint: 'Give build.args instead, or say buildCommands.',
+    })
   const { config, explanation } = buildService(service.name, input, (path) => {
     if (found !== null && valueAt(service.input, path) === undefined) return `detected (${found.what})`
     const position = service.locate(path)

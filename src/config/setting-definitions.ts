@@ -1,4 +1,5 @@
 import { isAbsolute, join } from 'node:path'
+import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
 import { DURATION_FORMS, formatDuration, parseDuration } from './duration.ts'
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts'
@@ -122,7 +123,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     about: 'Processes that proxy requests. They share the listener and one table.',
     example: '2',
     defaultText: 'half of the cores, 1 to 4',
-    parse: (text) => wholeNumber(text, 1, 64),
+    parse: (text) => wholeNumber(text, 1, LIMITS.edgeWorkers),
     default: (host) => Math.min(4, Math.max(1, Math.floor(host.cores / 2))),
   },
   runtime: {

@@ -94,8 +94,8 @@ const scanSchema = z.union(
     z.strictObject(
       {
         enabled: trueOrFalse.optional().describe('false records that nothing was scanned.'),
-        high: findingPolicy.optional().describe('What HIGH findings do. Default: warn.'),
-        critical: findingPolicy.optional().describe('What CRITICAL findings do. Default: block.'),
+        high: findingPolicy.optional().describe('What HIGH findings do.'),
+        critical: findingPolicy.optional().describe('What CRITICAL findings do.'),
         ignoreUnfixed: trueOrFalse.optional().describe('Leave out findings that no update fixes yet.'),
         waivers: z
           .array(
@@ -116,7 +116,7 @@ const scanSchema = z.union(
           .max(LIMITS.configListItems, { error: `must be a list of at most ${LIMITS.configListItems}` })
           .optional()
           .describe('Findings that are accepted, each with its reason and, better, an end.'),
-        onScannerFailure: oneOf(['fail', 'warn']).optional().describe('What an absent or failing scanner means. Default: warn.'),
+        onScannerFailure: oneOf(['fail', 'warn']).optional().describe('What an absent or failing scanner means.'),
       },
       { error: 'must be a section with keys, or off' },
     ),
@@ -128,10 +128,10 @@ const probeShape = {
   httpGet: z
     .strictObject(
       {
-        path: requestPath.optional().describe('Default: /'),
+        path: requestPath.optional().describe('Path to ask for.'),
         port: port.optional().describe("Default: the instance's port."),
         host: hostName.optional().describe('Host header of the probe.'),
-        scheme: oneOf(['http', 'https']).optional(),
+        scheme: oneOf(['http', 'https']).optional().describe('http or https, without a check of the certificate.'),
         expectStatus: wholeNumber(100, 599)
           .optional()
           .describe('Exactly this status. Default: any 2xx, after up to 5 redirects on the same host.'),
@@ -141,11 +141,14 @@ const probeShape = {
     .optional()
     .describe('Passes when the answer is 2xx (or expectStatus).'),
   exec: z
-    .strictObject({ command }, { error: 'must be a section with command' })
+    .strictObject({ command: command.describe('Shell command; exit 0 passes.') }, { error: 'must be a section with command' })
     .optional()
     .describe('Passes when the command, run beside the instance, exits 0.'),
   tcp: z
-    .strictObject({ port: port.optional() }, { error: 'must be a section with port, or {} for the port of the instance' })
+    .strictObject(
+      { port: port.optional().describe("Default: the instance's port.") },
+      { error: 'must be a section with port, or {} for the port of the instance' },
+    )
     .optional()
     .describe('Passes when the port takes connections.'),
 }
@@ -163,12 +166,12 @@ const readinessSchema = z
   .strictObject(
     {
       ...probeShape,
-      retryPeriod: duration(100, MINUTE).optional().describe('Longest wait between attempts; the first ones come faster. Default: 5s.'),
+      retryPeriod: duration(100, MINUTE).optional().describe('Longest wait between attempts; the first ones come faster.'),
       failureTimeout: duration(SECOND, HOUR)
         .optional()
-        .describe('Not ready within this: the instance is replaced, then the deployment fails. Default: 300s.'),
-      attemptTimeout: attemptTimeout.optional().describe('Longest time for one attempt. Default: 5s.'),
-      attempts: wholeNumber(1, 10).optional().describe('Instances tried per copy before the deployment fails. Default: 1.'),
+        .describe('Not ready within this: the instance is replaced, then the deployment fails.'),
+      attemptTimeout: attemptTimeout.optional().describe('Longest time for one attempt.'),
+      attempts: wholeNumber(1, 10).optional().describe('Instances tried per copy before the deployment fails.'),
     },
     { error: 'must be a section with one of httpGet, exec or tcp' },
   )
@@ -178,11 +181,11 @@ const healthSchema = z
   .strictObject(
     {
       ...probeShape,
-      execPeriod: duration(100, HOUR).optional().describe('Time between probes. Default: 5s.'),
-      attemptTimeout: attemptTimeout.optional().describe('Longest time for one probe. Default: 5s.'),
-      disconnectTimeout: duration(0, HOUR).optional().describe('Failing this long: no more traffic. Default: 15s.'),
-      failureTimeout: duration(SECOND, HOUR).optional().describe('Failing this long: restart. Default: 30s.'),
-      recoveryTimeout: duration(0, HOUR).optional().describe('Passing this long: traffic again. Default: 5s.'),
+      execPeriod: duration(100, HOUR).optional().describe('Time between probes.'),
+      attemptTimeout: attemptTimeout.optional().describe('Longest time for one probe.'),
+      disconnectTimeout: duration(0, HOUR).optional().describe('Failing this long: no more traffic.'),
+      failureTimeout: duration(SECOND, HOUR).optional().describe('Failing this long: restart.'),
+      recoveryTimeout: duration(0, HOUR).optional().describe('Passing this long: traffic again.'),
     },
     { error: 'must be a section with one of httpGet, exec or tcp' },
   )
@@ -195,13 +198,13 @@ const runSchema = z
       os: osName.optional().describe('Operating system of the instances.'),
       prepareCommands: commands.optional().describe('Make the runtime image, once, without application code.'),
       initCommands: commands.optional().describe('Run at every start of every instance, before start.'),
-      initFailure: oneOf(['continue', 'fail']).optional().describe('What a failing init command means. Default: continue.'),
+      initFailure: oneOf(['continue', 'fail']).optional().describe('What a failing init command means.'),
       start: commands.optional().describe('Start command; several run side by side in one instance.'),
       staticRoot: relativePath.optional().describe('Serve this directory as a static site instead of running a command.'),
       port: port.optional().describe('Port that the app listens on. Default: the one given in the variable PORT.'),
-      instances: wholeNumber(1, LIMITS.instances).optional().describe('Copies that run at once. Default: 1.'),
-      cpu: oneOf(['shared-1x', 'shared-2x', 'performance-1x']).optional().describe('Default: shared-1x.'),
-      memoryMb: wholeNumber(16, 1_048_576).optional().describe('Memory per instance in MiB. Default: 512.'),
+      instances: wholeNumber(1, LIMITS.instances).optional().describe('Copies that run at once.'),
+      cpu: oneOf(['shared-1x', 'shared-2x', 'performance-1x']).optional().describe('Share of a core per instance.'),
+      memoryMb: wholeNumber(16, 1_048_576).optional().describe('Memory per instance in MiB.'),
       region: oneOrMany(line('a region, e.g. iad', 32).regex(/^[a-z0-9][a-z0-9-]*$/, { error: 'must be a region, e.g. iad' }), 'a region')
         .optional()
         .describe('Where the runtime has regions.'),
@@ -224,20 +227,20 @@ const runSchema = z
 const deploySchema = z.strictObject(
   {
     releaseCommand: command.optional().describe('Runs once per deployment in the new version before it takes traffic, e.g. migrations.'),
-    releaseCommandTimeout: duration(SECOND, LIMITS.buildHardTimeoutMs).optional().describe('Default: 10m.'),
+    releaseCommandTimeout: duration(SECOND, LIMITS.buildHardTimeoutMs)
+      .optional()
+      .describe('Longest time that the release command may take.'),
     temporaryShutdown: trueOrFalse.optional().describe('Stop the old version before the new one starts; requests are held meanwhile.'),
     readinessCheck: readinessSchema.optional().describe('Must pass before an instance gets traffic. Default: its port takes connections.'),
-    drainTimeout: duration(0, HOUR).optional().describe('Longest wait for requests in flight on the old version. Default: 30s.'),
-    bake: duration(0, HOUR)
-      .optional()
-      .describe('How long the new version is watched after the swap; trouble swaps back. 0 turns it off. Default: 30s.'),
-    autoRollback: trueOrFalse.optional().describe('Swap back by itself when the new version fails while it bakes. Default: true.'),
+    drainTimeout: duration(0, LIMITS.drainMaxMs).optional().describe('Longest wait for requests in flight on the old version.'),
+    bake: duration(0, HOUR).optional().describe('How long the new version is watched after the swap; trouble swaps back. 0 turns it off.'),
+    autoRollback: trueOrFalse.optional().describe('Swap back by itself when the new version fails while it bakes.'),
     standby: duration(0, 30 * DAY)
       .optional()
-      .describe('How long the replaced instances are kept, stopped. Default: 1h.'),
+      .describe('How long the replaced instances are kept, stopped.'),
     stopTimeout: duration(0, 10 * MINUTE)
       .optional()
-      .describe('From SIGTERM to SIGKILL. Default: 10s.'),
+      .describe('From SIGTERM to SIGKILL.'),
   },
   { error: 'must be a section with keys' },
 )
@@ -250,7 +253,7 @@ const triggerSchema = z.strictObject(
   {
     branch: gitBranch.optional().describe('Pushes to this branch deploy.'),
     watch: relativePaths.optional().describe('Deploy only when a file that matches one of these patterns changed.'),
-    queue: oneOf(['every', 'latest']).optional().describe('every push is deployed, or only the latest one that waits. Default: every.'),
+    queue: oneOf(['every', 'latest']).optional().describe('every push is deployed, or only the latest one that waits.'),
   },
   { error: 'must be a section with keys' },
 )
@@ -261,7 +264,7 @@ export const serviceSchema = z.strictObject(
     scan: scanSchema.optional().describe('Vulnerability scan of what is deployed; off records that it was not done.'),
     run: runSchema.optional(),
     deploy: deploySchema.optional(),
-    retention: wholeNumber(1, 100).optional().describe('Releases kept besides the live one. Default: 10.'),
+    retention: wholeNumber(1, 100).optional().describe('Releases kept besides the live one.'),
     trigger: triggerSchema.optional(),
   },
   { error: 'must be a section with keys' },
