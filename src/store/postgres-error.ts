@@ -42,15 +42,17 @@ export function classify(error: unknown, moment: ErrorMoment): DatabaseError {
   if (typeof code === 'string' && SQLSTATE.test(code) && typeof severity === 'string') {
     const fault = FAULT_OF_STATE[code] ?? FAULT_OF_CLASS[code.slice(0, 2)] ?? 'other'
     const ended = severity === 'FATAL' || severity === 'PANIC'
+    // Data exceptions quote the value in their message, constraint violations in their detail: neither goes further (I8).
+    const isAboutValues = code.startsWith('22') || code.startsWith('23')
     return new DatabaseError(
-      `database: ${text}`,
+      `database: ${code.startsWith('22') ? text.replace(/".*"/s, '"…"') : text}`,
       {
         fault: moment === 'connect' && fault === 'connection-lost' ? 'unavailable' : fault,
         isOutcomeUnknown: ended && moment === 'commit',
         sqlState: code,
         ...(typeof constraint === 'string' ? { constraint } : {}),
       },
-      { cause: error },
+      isAboutValues ? {} : { cause: error },
     )
   }
   if (moment === 'connect') return unreachable(error, code, text)

@@ -12,6 +12,7 @@ const CHANNEL = /^[a-z_][a-z0-9_]{0,62}$/
 export class PostgresListener {
   readonly #config: pg.ClientConfig
   readonly #logger: Logger
+  readonly #heartbeatMs: number
   readonly #channels = new Map<string, Set<OnPayload>>()
   readonly #closing = new AbortController()
   #client: pg.Client | null = null
@@ -19,8 +20,9 @@ export class PostgresListener {
   #heartbeat: NodeJS.Timeout | undefined
   #reconnecting: Promise<void> | null = null
 
-  constructor(config: pg.ClientConfig, logger: Logger) {
+  constructor(config: pg.ClientConfig, logger: Logger, heartbeatMs: number = LIMITS.databaseHeartbeatMs) {
     this.#config = config
+    this.#heartbeatMs = heartbeatMs
     this.#logger = logger
   }
 
@@ -66,7 +68,7 @@ export class PostgresListener {
   }
 
   async #open(): Promise<pg.Client> {
-    const client = new pg.Client({ ...this.#config, application_name: 'shiplock-listen', query_timeout: LIMITS.databaseHeartbeatMs })
+    const client = new pg.Client({ ...this.#config, application_name: 'shiplock-listen', query_timeout: this.#heartbeatMs })
     client.on('error', (error) => this.#lost(client, error))
     client.on('end', () => this.#lost(client, new Error('connection ended')))
     client.on('notification', ({ channel, payload }) => {
@@ -79,7 +81,7 @@ export class PostgresListener {
     // A peer that vanished without a word (power cut, dropped route) is only noticed by asking.
     this.#heartbeat = setInterval(() => {
       client.query('SELECT 1').catch((error: Error) => this.#lost(client, error))
-    }, LIMITS.databaseHeartbeatMs)
+    }, this.#heartbeatMs)
     this.#heartbeat.unref()
     return client
   }

@@ -19,6 +19,8 @@ export interface DatabaseOptions {
   readonly logger: Logger
   /** Bound of one statement. Default `LIMITS.databaseStatementMs`. */
   readonly statementTimeoutMs?: number
+  /** How often the listening connection asks whether the server is still there. Default `LIMITS.databaseHeartbeatMs`. */
+  readonly heartbeatMs?: number
 }
 
 /** Opens nothing yet: the first query connects. A database that is away makes queries reject, never this. */
@@ -34,7 +36,7 @@ class PostgresDatabase implements Database {
   constructor(options: DatabaseOptions) {
     const config = clientConfig(options)
     this.#pool = new pg.Pool({ ...config, max: options.poolMax, idleTimeoutMillis: LIMITS.databaseIdleMs })
-    this.#listener = new PostgresListener(config, options.logger)
+    this.#listener = new PostgresListener(config, options.logger, options.heartbeatMs)
     // The pool listens for errors of idle connections only. One that dies checked out between two queries must not end the process.
     this.#pool.on('connect', (client) => {
       client.on('error', (error) => options.logger.debug('a database connection was lost', { error }))

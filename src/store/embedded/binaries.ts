@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { chmod, copyFile, link, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, relative } from 'node:path'
+import type { ShiplockError } from '../../core/errors.ts'
 import { runCommand } from '../../core/exec.ts'
 import { type Account, credentials } from './account.ts'
 import { explainFileError, unavailable } from './failure.ts'
@@ -50,11 +51,9 @@ export function findPackage(platform: string = process.platform, arch: string = 
  */
 export async function usableBinaries(account: Account, copyBase: string, installed: InstalledPackage): Promise<Binaries> {
   const { directory, version } = installed
-  const reachable = (await firstBarrier(join(directory, 'bin'), account)) === null
-  if (reachable && (await hasLinks(directory, true))) {
-    const binaries = at(directory, false)
-    const trouble = await versionTrouble(binaries, account)
-    if (trouble === null) return binaries
+  if (await hasLinks(directory, true)) {
+    const trouble = await installedTrouble(account, installed)
+    if (trouble === null) return at(directory, false)
     if (trouble.isFinal) throw trouble.error
   }
   const path = createHash('sha256').update(directory).digest('hex').slice(0, 8)
@@ -70,12 +69,20 @@ export async function usableBinaries(account: Account, copyBase: string, install
   return binaries
 }
 
+/** Why the account can't run the installed programs as they are; null when it can. Changes nothing. */
+export async function installedTrouble(account: Account, { directory }: InstalledPackage): Promise<Trouble | null> {
+  const barrier = await firstBarrier(join(directory, 'bin'), account).catch(() => directory)
+  if (barrier === null) return versionTrouble(at(directory, false), account)
+  const error = unavailable(`the embedded PostgreSQL is out of reach behind ${barrier}`, `Allow passing: chmod o+x ${barrier}.`)
+  return { error, isFinal: false }
+}
+
 function at(directory: string, isCopy: boolean): Binaries {
   return { directory, postgres: join(directory, 'bin/postgres'), initdb: join(directory, 'bin/initdb'), isCopy }
 }
 
-interface Trouble {
-  readonly error: Error
+export interface Trouble {
+  readonly error: ShiplockError
   /** A copy would not mend it. */
   readonly isFinal: boolean
 }
