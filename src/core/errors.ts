@@ -49,6 +49,8 @@ export const ERRORS = {
   },
   FORBIDDEN: { actor: 'user', http: 403, exit: 7, hint: 'Ask an owner of the project for a token with that scope.' },
   NOT_FOUND: { actor: 'user', http: 404, exit: 5, hint: 'Check the name; `shiplock status` lists what there is.' },
+  METHOD_NOT_ALLOWED: { actor: 'user', http: 405, exit: 2, hint: 'GET /openapi.json lists what there is.' },
+  BODY_TOO_LARGE: { actor: 'user', http: 413, exit: 2, hint: 'Send less in one request.' },
   CONFLICT: { actor: 'user', http: 409, exit: 6, hint: 'Look at the present state and decide again.' },
   CANCEL_REFUSED: { actor: 'user', http: 409, exit: 6, hint: 'The new version already serves; use `shiplock rollback`.' },
   RATE_LIMITED: { actor: 'retry', http: 429, exit: 4, hint: 'Wait for the time given in Retry-After.' },

@@ -1,0 +1,60 @@
+import { timingSafeEqual } from 'node:crypto'
+import { isIP } from 'node:net'
+import { ShiplockError } from '../core/errors.ts'
+import type { Database } from '../store/database.ts'
+import { findToken } from '../store/sql/tokens.ts'
+import { hashToken } from './admin-token.ts'
+
+/** Who asks. */
+export interface Actor {
+  readonly tokenId: string
+  readonly name: string
+}
+
+const BEARER = /^Bearer +([!-~]{1,512}) *$/i
+
+/** The token is looked up by its sha256, so that neither the database nor the time it takes tells anything about others. */
+export async function authenticate(database: Database, header: string | undefined): Promise<Actor> {
+  if (header === undefined) throw new ShiplockError('UNAUTHORIZED', 'no token was given')
+  const token = BEARER.exec(header)?.[1]
+  if (token === undefined) throw new ShiplockError('UNAUTHORIZED', 'the Authorization header is not `Bearer <token>`')
+  const hash = hashToken(token)
+  const found = await findToken(database, hash)
+  if (found === null || !timingSafeEqual(found.hash, hash)) throw new ShiplockError('UNAUTHORIZED', 'the token is not known here')
+  return { tokenId: found.id, name: found.name }
+}
+
+/**
+ * Refuses what a web page could make a browser send to a loopback server: a Host that some name server resolves to us (DNS rebinding),
+ * or an Origin that is not this server itself.
+ */
+export function assertTrustedHost(
+  headers: { readonly host: string | undefined; readonly origin: string | undefined },
+  allowed: readonly string[],
+): void {
+  const hostname = hostnameOf(headers.host)
+  if (hostname === null || !isTrusted(hostname, allowed)) {
+    throw new ShiplockError('FORBIDDEN', 'the Host header does not name this server', {
+      hint: 'Call the API by its address, by localhost, or by a host name of the server settings.',
+    })
+  }
+  if (headers.origin !== undefined && !isSameOrigin(headers.origin, headers.host)) {
+    throw new ShiplockError('FORBIDDEN', 'requests from other web origins are refused', {
+      hint: 'Call the API from a program, not from a web page.',
+    })
+  }
+}
+
+function hostnameOf(host: string | undefined): string | null {
+  if (host === undefined || !/^[A-Za-z0-9.\-_[\]:]{1,255}$/.test(host) || !URL.canParse(`http://${host}`)) return null
+  return new URL(`http://${host}`).hostname.toLowerCase()
+}
+
+function isTrusted(hostname: string, allowed: readonly string[]): boolean {
+  const address = hostname.replace(/^\[|\]$/g, '')
+  return hostname === 'localhost' || hostname.endsWith('.localhost') || isIP(address) !== 0 || allowed.includes(hostname)
+}
+
+function isSameOrigin(origin: string, host: string | undefined): boolean {
+  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase()
+}

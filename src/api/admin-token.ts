@@ -1,0 +1,31 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../core/atomic-file.ts'
+import { randomId } from '../core/random-id.ts'
+import type { Database } from '../store/database.ts'
+import { insertToken } from '../store/sql/tokens.ts'
+
+export const ADMIN_TOKEN_FILE = 'admin-token'
+const TOKEN = /^slk_[A-Za-z0-9_-]{43}$/
+
+export function hashToken(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}
+
+/**
+ * Makes the admin token at first start: a 0600 file in the data directory, its sha256 in the database. An existing file is kept, and
+ * made known to a database that has not seen it (a new or shared one).
+ */
+export async function ensureAdminToken(
+  database: Database,
+  dataDirectory: string,
+): Promise<{ readonly path: string; readonly isNew: boolean }> {
+  const path = join(dataDirectory, ADMIN_TOKEN_FILE)
+  const present = (await readFile(path, 'utf8').catch(() => '')).trim()
+  const isNew = !TOKEN.test(present)
+  const token = isNew ? `slk_${randomBytes(32).toString('base64url')}` : present
+  if (isNew) await writeFileAtomic(path, `${token}\n`, 0o600)
+  await insertToken(database, { id: randomId('tok'), name: 'admin', hash: hashToken(token) })
+  return { path, isNew }
+}

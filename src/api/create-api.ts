@@ -1,0 +1,169 @@
+import type { HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { type Context, Hono } from 'hono'
+import { z } from 'zod'
+import type { RouteSpec } from '../contract/route.ts'
+import { type OperationId, ROUTES } from '../contract/routes.ts'
+import { ShiplockError, toShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import { type Actor, assertTrustedHost, authenticate } from './access.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import { parseInput } from './parse-input.ts'
+import { problemResponse } from './problem.ts'
+import { readJson } from './read-body.ts'
+import { type Handlers, type RouteContext, STREAMED } from './route-context.ts'
+import { deploymentHandlers } from './routes/deployments.ts'
+import { eventHandlers } from './routes/events.ts'
+import { releaseHandlers } from './routes/releases.ts'
+import { serverHandlers } from './routes/server.ts'
+import { serviceHandlers } from './routes/services.ts'
+import { variableHandlers } from './routes/variables.ts'
+import { runOnce } from './run-once.ts'
+import { SseConnection } from './sse.ts'
+import { Topics } from './topics.ts'
+
+type Env = { Bindings: HttpBindings }
+export type Api = Hono<Env>
+
+const HANDLERS: Handlers = {
+  ...serverHandlers,
+  ...serviceHandlers,
+  ...deploymentHandlers,
+  ...releaseHandlers,
+  ...eventHandlers,
+  ...variableHandlers,
+}
+const NOTHING = z.strictObject({})
+const NOBODY: Actor = { tokenId: '', name: 'anonymous' }
+
+/** The HTTP API of `ROUTES`, for a Node server (it writes streams to the socket itself). */
+export function createApi(dependencies: ApiDependencies): Api {
+  const app = new Hono<Env>({ strict: false })
+  const shared: Shared = {
+    dependencies,
+    topics: new Topics(dependencies.database, dependencies.notices, dependencies.logger),
+    startedAt: new Date(dependencies.clock.now()).toISOString(),
+    streams: new Set(),
+  }
+  app.use(async (context, next) => {
+    const { host, origin } = context.env.incoming.headers
+    assertTrustedHost({ host, origin }, dependencies.allowedHosts)
+    await next()
+    context.res.headers.set('x-content-type-options', 'nosniff')
+  })
+  for (const operationId of Object.keys(ROUTES) as OperationId[]) {
+    const spec: RouteSpec = ROUTES[operationId]
+    app.on(spec.method.toUpperCase(), honoPath(spec.path), (context) => answer(operationId, spec, context, shared))
+  }
+  app.get('/openapi.json', (context) => answer('getOpenApi', ROUTES.getOpenApi, context, shared))
+  app.notFound((context) => refuseUnknown(context.req.method, context.req.path))
+  app.onError((error, context) => refuse(error, context, dependencies))
+  return app
+}
+
+interface Shared {
+  readonly dependencies: ApiDependencies
+  readonly topics: Topics
+  readonly startedAt: string
+  readonly streams: Set<SseConnection>
+}
+
+async function answer(operationId: OperationId, spec: RouteSpec, context: Context<Env>, shared: Shared): Promise<Response> {
+  const { incoming, outgoing } = context.env
+  const actor = spec.isPublic === true ? NOBODY : await authenticate(shared.dependencies.database, incoming.headers.authorization)
+  const request = {
+    params: parseInput(spec.params ?? NOTHING, context.req.param(), 'path'),
+    query: parseInput(spec.query ?? NOTHING, singleQuery(context), 'query'),
+    body: await readBody(spec, context),
+  }
+  const gone = new AbortController()
+  outgoing.on('close', () => gone.abort(new Error('the client went away')))
+  const routeContext: RouteContext = {
+    ...shared,
+    actor,
+    incoming,
+    outgoing,
+    signal: gone.signal,
+    wantsStream: spec.stream !== undefined && (incoming.headers.accept ?? '').includes('text/event-stream'),
+    lastEventId: header(incoming.headers['last-event-id']) ?? null,
+    openStream: () => openStream(shared, outgoing),
+    once: (work) =>
+      runOnce(
+        shared.dependencies.database,
+        {
+          tokenId: actor.tokenId,
+          key: header(incoming.headers['idempotency-key']),
+          request: JSON.stringify([spec.method, context.req.path, request.query, request.body ?? null]),
+          status: spec.status,
+        },
+        work,
+      ),
+  }
+  // The table's types tie each handler to its own request and response; TypeScript can't follow that through a loop.
+  const handler = HANDLERS[operationId] as (request: unknown, context: RouteContext) => Promise<unknown>
+  const body = await handler(request, routeContext)
+  if (body === STREAMED) return RESPONSE_ALREADY_SENT
+  if (spec.response === null) return new Response(null, { status: spec.status })
+  return new Response(`${JSON.stringify(body)}\n`, {
+    status: spec.status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+  })
+}
+
+function readBody(spec: RouteSpec, context: Context<Env>): Promise<unknown> {
+  const { incoming } = context.env
+  if (spec.body === undefined || spec.body === 'archive') return Promise.resolve(undefined)
+  const schema = spec.body
+  return readJson(incoming, { contentType: incoming.headers['content-type'] }).then((body) => parseInput(schema, body, 'body'))
+}
+
+/** A parameter given twice has no one meaning. */
+function singleQuery(context: Context<Env>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(context.req.queries()).map(([key, values]) => {
+      if (values.length > 1) throw new ShiplockError('INPUT_INVALID', `query.${key.slice(0, 60)}: is given more than once`)
+      return [key, values[0] ?? '']
+    }),
+  )
+}
+
+function openStream(shared: Shared, outgoing: HttpBindings['outgoing']): SseConnection {
+  if (shared.streams.size >= LIMITS.sseConnections) {
+    throw new ShiplockError('RATE_LIMITED', `${LIMITS.sseConnections} streams are open already`)
+  }
+  const stream = new SseConnection(outgoing)
+  shared.streams.add(stream)
+  stream.signal.addEventListener('abort', () => shared.streams.delete(stream), { once: true })
+  return stream
+}
+
+function refuse(error: unknown, { env, req }: Context<Env>, { logger }: ApiDependencies): Response {
+  const known = toShiplockError(error)
+  if (known.code === 'INTERNAL')
+    logger.error('a request failed', { method: req.method, path: req.path, error, stack: (error as Error).stack })
+  if (env.outgoing.headersSent) {
+    // A stream has begun: the reader sees it cut and comes back.
+    env.outgoing.destroy()
+    return RESPONSE_ALREADY_SENT
+  }
+  // What was not read of the body must not be taken for the next request.
+  const isRead = env.incoming.complete
+  return problemResponse(error, {
+    ...(known.code === 'RATE_LIMITED' ? { 'retry-after': '5' } : {}),
+    ...(isRead ? {} : { connection: 'close' }),
+  })
+}
+
+function refuseUnknown(method: string, path: string): Response {
+  const allowed = Object.values<RouteSpec>(ROUTES).filter((spec) => pathPattern(spec.path).test(path))
+  if (allowed.length === 0)
+    return problemResponse(
+      new ShiplockError('NOT_FOUND', `no ${method} ${path.slice(0, 200)}`, { hint: 'GET /openapi.json lists what there is.' }),
+    )
+  const allow = [...new Set(allowed.map((spec) => spec.method.toUpperCase()))].join(', ')
+  return problemResponse(new ShiplockError('METHOD_NOT_ALLOWED', `${method} is not possible here; ${allow} is`), { allow })
+}
+
+const honoPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
+const pathPattern = (path: string) => new RegExp(`^${path.replaceAll(/\{\w+\}/g, '[^/]+')}/?$`)
+const header = (value: string | string[] | undefined) => (Array.isArray(value) ? value.join(', ') : value)

@@ -1,0 +1,66 @@
+import type { RollbackDifference } from '../contract/rollback.ts'
+import type { Finding } from '../contract/server.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/log.ts'
+import type { Source } from '../domain/deployment.ts'
+import type { Digest, InstanceId } from '../domain/ids.ts'
+import type { Release } from '../domain/release.ts'
+import type { Notice } from '../store/channels.ts'
+import type { Database } from '../store/database.ts'
+import type { ServiceEnvironment } from '../store/sql/catalog.ts'
+
+/** What arrives on the NOTIFY channel. `null` = some may have been missed: look at the tables. */
+export interface NoticeSource {
+  /** Returns what ends the subscription. */
+  subscribe(listener: (notice: Notice | null) => void): () => void
+}
+
+/** One line of an instance's output, as `Runtime.logs` gives it. */
+export interface InstanceOutput {
+  readonly offset: number
+  readonly at: string
+  readonly text: string
+}
+
+export interface InstanceOutputOptions {
+  readonly after: number | null
+  readonly tail: number | null
+  readonly follow: boolean
+  readonly signal: AbortSignal
+}
+
+/** All that the API needs from the rest of the server; `main.ts` supplies it. */
+export interface ApiDependencies {
+  readonly database: Database
+  readonly notices: NoticeSource
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly version: string
+  readonly defaults: { readonly project: string; readonly environment: string }
+  /** MAX_CONCURRENT_BUILDS. */
+  readonly slots: number
+  /** Host names under which the API may be called, beside `localhost`, `*.localhost` and IP addresses. */
+  readonly allowedHosts: readonly string[]
+  /** Where people reach a host name of a service. */
+  readonly urlOf: (host: string) => string
+  /** The host name of a new service and environment. */
+  readonly hostFor: (names: { readonly project: string; readonly environment: string; readonly service: string }) => string
+  readonly uploads: {
+    receive(
+      body: AsyncIterable<Uint8Array>,
+      options: { readonly signal: AbortSignal },
+    ): Promise<{ readonly digest: Digest; readonly bytes: number }>
+  }
+  /** Throws SOURCE_REFUSED for what could never be fetched. */
+  readonly validateSource: (source: Source) => void
+  /** Encrypts a variable's value for the database. */
+  readonly seal: (value: string) => Uint8Array
+  readonly instanceLogs: (id: InstanceId, options: InstanceOutputOptions) => AsyncIterable<InstanceOutput>
+  /** What would differ between what is live and that release; values of secrets are never in it (I8). */
+  readonly explainRollback: (
+    target: ServiceEnvironment,
+    release: Release,
+    variables: 'sealed' | 'current',
+  ) => Promise<readonly RollbackDifference[]>
+  readonly checks: () => Promise<readonly Finding[]>
+}

@@ -1,0 +1,36 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { RouteRequest, RouteResponse } from '../contract/route.ts'
+import type { OperationId, ROUTES } from '../contract/routes.ts'
+import type { Queryable } from '../store/database.ts'
+import type { Actor } from './access.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import type { SseConnection } from './sse.ts'
+import type { Topics } from './topics.ts'
+
+/** What every handler is given beside the parsed request. */
+export interface RouteContext {
+  readonly dependencies: ApiDependencies
+  readonly topics: Topics
+  readonly startedAt: string
+  readonly actor: Actor
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  /** Aborts when the client is gone. */
+  readonly signal: AbortSignal
+  readonly wantsStream: boolean
+  /** Of a stream that continues. */
+  readonly lastEventId: string | null
+  /** Begins a stream of events on this response; the handler's result is then `STREAMED`. */
+  openStream(): SseConnection
+  /** Runs an effect in one transaction; with an Idempotency-Key, once for all requests with that key. */
+  once<Body>(work: (tx: Queryable) => Promise<Body>): Promise<Body>
+}
+
+export const STREAMED = Symbol('streamed')
+
+export type Handler<Id extends OperationId> = (
+  request: RouteRequest<(typeof ROUTES)[Id]>,
+  context: RouteContext,
+) => Promise<RouteResponse<(typeof ROUTES)[Id]> | typeof STREAMED>
+
+export type Handlers<Ids extends OperationId = OperationId> = { readonly [Id in Ids]: Handler<Id> }

@@ -1,0 +1,131 @@
+import { ShiplockError } from '../../core/errors.ts'
+import type { Source } from '../../domain/deployment.ts'
+import type { DeploymentId, Digest } from '../../domain/ids.ts'
+import type { Queryable } from '../../store/database.ts'
+import { ensureServiceEnvironment, findServiceEnvironment, lockServiceEnvironment } from '../../store/sql/catalog.ts'
+import { listQueue } from '../../store/sql/claim.ts'
+import { findDeploymentRecord, listDeploymentRecords } from '../../store/sql/deployment-view.ts'
+import { enqueueDeployment, requestCancel } from '../../store/sql/deployments.ts'
+import { releaseHold } from '../../store/sql/holds.ts'
+import { findLogEnd, listLogLines } from '../../store/sql/log-lines.ts'
+import { hasUpload, recordUpload } from '../../store/sql/uploads.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { type Handlers, type RouteContext, STREAMED } from '../route-context.ts'
+import { viewDeployment } from '../views.ts'
+import { decodeNumberCursor, pageOf } from './cursor.ts'
+import { namesOf, type ServiceNames } from './scope.ts'
+
+export const deploymentHandlers: Handlers<
+  'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment' | 'getQueue'
+> = {
+  createUpload: async ({ query }, { dependencies, incoming, signal }) => {
+    const project = query.project ?? dependencies.defaults.project
+    const { digest, bytes } = await dependencies.uploads.receive(incoming, { signal })
+    await dependencies.database.transaction((tx) => recordUpload(tx, project, { digest, bytes }))
+    return { digest, bytes, project }
+  },
+
+  createDeployment: async ({ body }, { dependencies, actor, once }) => {
+    const names = namesOf(body, dependencies)
+    if (body.source !== undefined) dependencies.validateSource(toSource(body.source))
+    return once(async (tx) => {
+      const source = await chooseSource(tx, names, body.source === undefined ? null : toSource(body.source))
+      const target = await ensureServiceEnvironment(tx, names, source, dependencies.hostFor(names))
+      await lockServiceEnvironment(tx, target.id)
+      // A manual deployment ends what a rollback began (DESIGN.md §2).
+      await releaseHold(tx, target, actor.name)
+      const deployment = await enqueueDeployment(tx, target, {
+        kind: 'deploy',
+        source,
+        rollbackTo: null,
+        trigger: { ...body.trigger, actor: actor.name },
+        options: { ...body.options, variables: 'current' },
+      })
+      return readDeployment(tx, deployment.id, dependencies)
+    })
+  },
+
+  listDeployments: async ({ query }, { dependencies }) => {
+    const rows = await listDeploymentRecords(dependencies.database, {
+      ...query,
+      before: decodeNumberCursor(query.cursor),
+      limit: query.limit + 1,
+    })
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => viewDeployment(row, dependencies.urlOf),
+      (row) => row.position,
+    )
+  },
+
+  getDeployment: ({ params }, { dependencies }) => readDeployment(dependencies.database, params.id, dependencies),
+
+  getDeploymentLogs: async ({ params, query }, context) => {
+    const { database } = context.dependencies
+    if ((await findLogEnd(database, params.id)) === null) throw notFound(params.id)
+    if (context.wantsStream) return streamLog(params.id, query.after, context)
+    const lines = await listLogLines(database, params.id, query.after, query.limit)
+    // Always a number, also at the present end: a log goes on, and the next page may begin there.
+    return { items: lines, next: lines.length === query.limit ? String(lines.at(-1)?.sequence ?? query.after) : null }
+  },
+
+  cancelDeployment: ({ params }, { dependencies, actor, once }) =>
+    once(async (tx) => {
+      await requestCancel(tx, params.id as DeploymentId, actor.name)
+      return readDeployment(tx, params.id, dependencies)
+    }),
+
+  getQueue: async (_request, { dependencies }) => ({ items: await listQueue(dependencies.database, dependencies.slots), next: null }),
+}
+
+export async function readDeployment(db: Queryable, id: string, dependencies: ApiDependencies) {
+  const record = await findDeploymentRecord(db, id)
+  if (record === null) throw notFound(id)
+  return viewDeployment(record, dependencies.urlOf)
+}
+
+function notFound(id: string): ShiplockError {
+  return new ShiplockError('NOT_FOUND', `no deployment ${id}`)
+}
+
+type SourceInput =
+  | { kind: 'git'; url: string; ref: string | null }
+  | { kind: 'upload'; digest: string; label: string | null }
+  | { kind: 'image'; reference: string }
+
+function toSource(input: SourceInput): Source {
+  return input.kind === 'upload' ? { ...input, digest: input.digest as Digest } : input
+}
+
+/** The source that was named, or the service's own. An upload must be one of this project (I10). */
+async function chooseSource(tx: Queryable, names: ServiceNames, named: Source | null): Promise<Source> {
+  const source = named ?? (await findServiceEnvironment(tx, names))?.source ?? null
+  if (source === null) {
+    throw new ShiplockError('INPUT_INVALID', 'body.source: is missing, and the service has no earlier one', {
+      hint: 'Name a directory, a git URL or an image.',
+    })
+  }
+  if (source.kind === 'upload' && !(await hasUpload(tx, names.project, source.digest))) {
+    throw new ShiplockError('SOURCE_NOT_FOUND', `no upload ${source.digest} in project ${names.project}`, {
+      hint: 'Upload it to this project first.',
+    })
+  }
+  return source
+}
+
+async function streamLog(id: string, after: number, context: RouteContext): Promise<typeof STREAMED> {
+  const from = context.lastEventId === null ? after : parseLogId(context.lastEventId)
+  await context.topics.withLog(id, async (topic) => {
+    const stream = context.openStream()
+    for await (const frames of topic.follow(from, null, stream.signal)) await stream.write(frames)
+    const end = await findLogEnd(context.dependencies.database, id)
+    stream.end('the deployment is settled', end?.status ?? null)
+  })
+  return STREAMED
+}
+
+function parseLogId(id: string): number {
+  if (!/^\d{1,15}$/.test(id)) throw new ShiplockError('INPUT_INVALID', 'Last-Event-ID: is not an id of this stream')
+  return Number(id)
+}

@@ -1,0 +1,71 @@
+import { ShiplockError } from '../../core/errors.ts'
+import { lockServiceEnvironment } from '../../store/sql/catalog.ts'
+import { enqueueDeployment } from '../../store/sql/deployments.ts'
+import { holdService } from '../../store/sql/holds.ts'
+import { findReleaseRecord, listKeptReleases, listReleaseRecords, pinRelease } from '../../store/sql/release-view.ts'
+import type { Handlers, RouteContext } from '../route-context.ts'
+import { viewRelease } from '../views.ts'
+import { decodeNumberCursor, pageOf } from './cursor.ts'
+import { readDeployment } from './deployments.ts'
+import { chooseRollbackTarget } from './rollback-target.ts'
+import { type NamedScope, requireService } from './scope.ts'
+
+export const releaseHandlers: Handlers<'createRollback' | 'planRollback' | 'listReleases' | 'pinRelease' | 'unpinRelease'> = {
+  createRollback: ({ body }, { dependencies, actor, once }) =>
+    once(async (tx) => {
+      const found = await requireService(tx, body, dependencies)
+      const target = await lockServiceEnvironment(tx, found.id)
+      const { release } = chooseRollbackTarget(await listKeptReleases(tx, target.id), { number: body.release ?? null, force: body.force })
+      const deployment = await enqueueDeployment(tx, target, {
+        kind: 'rollback',
+        source: null,
+        rollbackTo: release.id,
+        trigger: { ...body.trigger, actor: actor.name },
+        options: { rebuild: false, autoRollback: null, variables: body.variables, configPath: null, rootDirectory: null },
+      })
+      await holdService(tx, target, `rolled back to v${release.number}`, actor.name)
+      return readDeployment(tx, deployment.id, dependencies)
+    }),
+
+  planRollback: async ({ params, query }, { dependencies }) => {
+    const { database } = dependencies
+    const target = await requireService(database, { ...query, ...params }, dependencies)
+    const kept = await listKeptReleases(database, target.id)
+    const chosen = chooseRollbackTarget(kept, { number: query.release ?? null, force: query.force })
+    return {
+      service: target.service,
+      from: kept.find((record) => record.isLive)?.release.number ?? null,
+      to: chosen.release.number,
+      warm: chosen.hasStandby,
+      differences: [...(await dependencies.explainRollback(target, chosen.release, query.variables))],
+    }
+  },
+
+  listReleases: async ({ params, query }, { dependencies }) => {
+    const target = await requireService(dependencies.database, { ...query, ...params }, dependencies)
+    const before = decodeNumberCursor(query.cursor)
+    const rows = await listReleaseRecords(dependencies.database, target.id, { before, limit: query.limit + 1 })
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => viewRelease(row, target),
+      (row) => row.release.number,
+    )
+  },
+
+  pinRelease: ({ params, query }, context) => setPin({ ...query, service: params.service }, params.release, true, context),
+  unpinRelease: ({ params, query }, context) => setPin({ ...query, service: params.service }, params.release, false, context),
+}
+
+function setPin(scope: NamedScope, number: number, pinned: boolean, { dependencies, once }: RouteContext) {
+  return once(async (tx) => {
+    const found = await requireService(tx, scope, dependencies)
+    // Retention decides under the same lock what it deletes.
+    const target = await lockServiceEnvironment(tx, found.id)
+    const record = await findReleaseRecord(tx, target.id, number)
+    if (record === null) throw new ShiplockError('NOT_FOUND', `no release v${number} of ${target.service}`)
+    if (pinned && !record.isKept) throw new ShiplockError('CONFLICT', `release v${number} is no longer kept: its artifact is gone`)
+    await pinRelease(tx, record.release.id, pinned)
+    return viewRelease({ ...record, release: { ...record.release, pinned } }, target)
+  })
+}

@@ -1,0 +1,26 @@
+import { openApiDocument } from '../../contract/openapi.ts'
+import { listQueue } from '../../store/sql/claim.ts'
+import type { Handlers } from '../route-context.ts'
+
+export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> = {
+  getHealth: async (_request, { dependencies }) => {
+    await dependencies.database.query('select 1')
+    return { status: 'ok', version: dependencies.version }
+  },
+
+  getServer: async (_request, { dependencies, startedAt }) => {
+    const { database, version, slots, defaults } = dependencies
+    const [queue, checks] = await Promise.all([listQueue(database, slots), dependencies.checks()])
+    const pending = queue.filter((entry) => entry.status === 'pending').length
+    return {
+      version,
+      startedAt,
+      slots,
+      defaults: { ...defaults },
+      queue: { pending, inProgress: queue.length - pending },
+      checks: [...checks],
+    }
+  },
+
+  getOpenApi: async (_request, { dependencies }) => openApiDocument(dependencies.version),
+}

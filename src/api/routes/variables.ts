@@ -1,0 +1,56 @@
+import { variableNameProblem } from '../../config/variable-name.ts'
+import { ShiplockError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { listVariables, setVariables, unsetVariable } from '../../store/sql/variables.ts'
+import type { Handlers } from '../route-context.ts'
+
+export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unsetVariable'> = {
+  listVariables: async ({ query }, { dependencies }) => {
+    const items = await listVariables(dependencies.database, {
+      project: query.project ?? dependencies.defaults.project,
+      environment: query.environment,
+      service: query.service,
+    })
+    return { items, next: null }
+  },
+
+  setVariables: ({ body }, { dependencies, once }) => {
+    const scope = { project: body.project ?? dependencies.defaults.project, environment: body.environment, service: body.service }
+    const sealed = Object.entries(body.variables).map(([name, value]) => {
+      assertVariable(name, value)
+      return { name, sealedValue: Buffer.from(dependencies.seal(value)), secret: body.secret }
+    })
+    const names = new Set(sealed.map((variable) => variable.name))
+    return once(async (tx) => {
+      await setVariables(tx, scope, sealed)
+      const all = await listVariables(tx, { project: scope.project, environment: undefined, service: undefined })
+      const items = all.filter((one) => names.has(one.name) && one.environment === scope.environment && one.service === scope.service)
+      return { items, next: null }
+    })
+  },
+
+  unsetVariable: ({ params, query }, { dependencies, once }) =>
+    once(async (tx) => {
+      const scope = {
+        project: query.project ?? dependencies.defaults.project,
+        environment: query.environment ?? null,
+        service: query.service ?? null,
+      }
+      if (!(await unsetVariable(tx, scope, params.name))) {
+        throw new ShiplockError('NOT_FOUND', `no variable ${params.name} in exactly this scope`, {
+          hint: '`shiplock env list` shows the scope of each variable.',
+          details: scope,
+        })
+      }
+      return null
+    }),
+}
+
+/** The message never holds the value (I8). */
+function assertVariable(name: string, value: string): void {
+  const problem = variableNameProblem(name)
+  if (problem !== null) throw new ShiplockError('INPUT_INVALID', `body.variables.${name}: ${problem}`)
+  if (Buffer.byteLength(value) > LIMITS.variableValueBytes) {
+    throw new ShiplockError('INPUT_INVALID', `body.variables.${name}: is larger than ${LIMITS.variableValueBytes} bytes`)
+  }
+}

@@ -1,0 +1,78 @@
+import { z } from 'zod'
+import { id, name, serviceName, text, timestamp } from './primitives.ts'
+
+export const Health = z.strictObject({ status: z.enum(['ok', 'degraded']), version: z.string() }).meta({ id: 'Health' })
+export type Health = z.infer<typeof Health>
+
+export const Finding = z
+  .strictObject({
+    name: z.string(),
+    status: z.enum(['ok', 'warning', 'failed']),
+    summary: z.string(),
+    hint: z.string().nullable(),
+  })
+  .meta({ id: 'Finding' })
+export type Finding = z.infer<typeof Finding>
+
+export const ServerView = z
+  .strictObject({
+    version: z.string(),
+    startedAt: timestamp,
+    slots: z.number().int().meta({ description: 'MAX_CONCURRENT_BUILDS.' }),
+    defaults: z.strictObject({ project: z.string(), environment: z.string() }),
+    queue: z.strictObject({ pending: z.number().int(), inProgress: z.number().int() }),
+    checks: z.array(Finding),
+  })
+  .meta({ id: 'Server' })
+export type ServerView = z.infer<typeof ServerView>
+
+export const QueueEntry = z
+  .strictObject({
+    id,
+    status: z.string(),
+    stage: z.string().nullable(),
+    project: z.string(),
+    environment: z.string(),
+    service: z.string(),
+    createdAt: timestamp,
+    startedAt: timestamp.nullable(),
+    place: z.number().int().nullable().meta({ description: '1 = next; null once in progress.' }),
+    waitsFor: z.string(),
+  })
+  .meta({ id: 'QueueEntry' })
+export type QueueEntry = z.infer<typeof QueueEntry>
+
+export const Upload = z.strictObject({ digest: z.string(), bytes: z.number().int(), project: z.string() }).meta({ id: 'Upload' })
+export type Upload = z.infer<typeof Upload>
+
+export const variableName = z
+  .string()
+  .max(128)
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable name: letters, digits and _, not beginning with a digit')
+const VALUE_CHARACTERS_MAX = 65_536
+
+/** Where a variable counts: project < environment < service; null = the wider scope. */
+export const Variable = z
+  .strictObject({
+    name: z.string(),
+    project: z.string(),
+    environment: z.string().nullable(),
+    service: z.string().nullable(),
+    secret: z.boolean(),
+    updatedAt: timestamp,
+  })
+  .meta({ id: 'Variable', description: 'The value is never told.' })
+export type Variable = z.infer<typeof Variable>
+
+export const SetVariables = z
+  .strictObject({
+    project: name.optional(),
+    environment: name.nullable().default(null),
+    service: serviceName.nullable().default(null),
+    secret: z.boolean().default(false),
+    variables: z
+      .record(variableName, text(VALUE_CHARACTERS_MAX))
+      .refine((variables) => Object.keys(variables).length >= 1 && Object.keys(variables).length <= 200, 'must name 1 to 200 variables'),
+  })
+  .meta({ id: 'SetVariables' })
+export type SetVariables = z.input<typeof SetVariables>

@@ -1,0 +1,57 @@
+import { z } from 'zod'
+import { Deployment, Source } from './deployment.ts'
+import { id, timestamp } from './primitives.ts'
+
+export const Hold = z
+  .strictObject({ reason: z.string(), since: timestamp, by: z.string() })
+  .meta({ id: 'Hold', description: 'Automatic deployments wait until the next manual one, or until it is released.' })
+
+export const Instance = z
+  .strictObject({
+    id,
+    index: z.number().int(),
+    state: z.enum(['starting', 'ready', 'serving', 'warm', 'standby', 'removed']),
+    release: z.number().int(),
+    deploymentId: id,
+    address: z.string().nullable(),
+    restarts: z.number().int(),
+    standbyUntil: timestamp.nullable(),
+  })
+  .meta({ id: 'Instance' })
+export type Instance = z.infer<typeof Instance>
+
+export const Service = z
+  .strictObject({
+    id,
+    project: z.string(),
+    environment: z.string(),
+    service: z.string(),
+    host: z.string(),
+    url: z.string(),
+    source: Source.nullable(),
+    live: z.strictObject({ release: z.number().int().nullable(), deploymentId: id, since: timestamp.nullable() }).nullable(),
+    hold: Hold.nullable(),
+    instances: z.strictObject({ serving: z.number().int(), starting: z.number().int(), standby: z.number().int() }),
+    lastDeployment: z
+      .strictObject({
+        id,
+        kind: z.enum(['deploy', 'rollback']),
+        status: z.string(),
+        stage: z.string().nullable(),
+        createdAt: timestamp,
+        settled: z.boolean(),
+      })
+      .nullable(),
+  })
+  .meta({ id: 'Service' })
+export type Service = z.infer<typeof Service>
+
+export const ServiceDetail = z
+  .strictObject({
+    ...Service.shape,
+    instanceList: z.array(Instance),
+    liveDeployment: Deployment.nullable(),
+    latestDeployment: Deployment.nullable(),
+  })
+  .meta({ id: 'ServiceDetail' })
+export type ServiceDetail = z.infer<typeof ServiceDetail>
