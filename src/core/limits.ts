@@ -10,7 +10,9 @@ export const LIMITS = {
   heartbeatMs: 3 * SECOND,
   queuePollMs: 1 * SECOND,
   pendingPerServiceEnvironment: 1000,
-  stageRetries: 3,
+  stageRetries: 20,
+  /** How long a worker waits for a database that went away before it lets its deployment go. */
+  databaseOutageMs: 30 * MINUTE,
   // ── deployments
   buildHardTimeoutMs: 60 * MINUTE,
   buildProcesses: 1024,
@@ -22,11 +24,15 @@ export const LIMITS = {
   bakeErrorsMin: 5,
   unknownOutcomeRetryMs: 250,
   undoRetries: 5,
+  wakeMs: 60 * SECOND,
   reaperPeriodMs: 15 * SECOND,
   restartBackoffFirstMs: 500,
   restartBackoffMaxMs: 60 * SECOND,
   eventDataBytes: 32 * KiB,
   // ── logs
+  logFlushMs: 100,
+  logLinesBuffered: 20_000,
+  logLinesPerBatch: 1000,
   logLineBytes: 8 * KiB,
   deploymentLogBytes: 16 * MiB,
   /** Of the output of one build; leaves the rest of the deployment its share. */
@@ -49,6 +55,14 @@ export const LIMITS = {
   apiBodyBytes: 1 * MiB,
   pageSizeMax: 200,
   sseConnections: 5000,
+  /** Comment lines that keep proxies from closing a quiet stream. */
+  sseHeartbeatMs: 15 * SECOND,
+  /** A reader that takes nothing for so long is cut; it continues with Last-Event-ID. */
+  sseStallMs: 30 * SECOND,
+  /** Look at the tables although no notice came. */
+  streamPollMs: 2 * SECOND,
+  /** A request must have arrived within this time; uploads may take longer. */
+  apiRequestMs: 10 * MINUTE,
   // ── edge
   requestHeaderBytes: 64 * KiB,
   holdMs: 30 * SECOND,
@@ -102,7 +116,10 @@ export const LIMITS = {
   services: 100,
   configListItems: 200,
   configDepth: 32,
-  configNodes: 20_000,
+  /** Keys and list items of one file. */
+  configNodes: 10_000,
+  /** With comments, indentation and punctuation. */
+  configTokens: 100_000,
   configAliases: 100,
   configProblemsShown: 50,
   commandCharacters: 32 * KiB,
@@ -115,6 +132,8 @@ export const LIMITS = {
   /** Until a supervisor that has claimed its launch must have written who it is. */
   claimMs: 5 * SECOND,
   /** Parts of an instance's log that are read at once. */
+  /** From the end of an instance's last process until its supervisor has written the exit code. */
+  supervisorEndMs: 5 * SECOND,
   logChunkBytes: 256 * KiB,
   /** Notes about when a log had which length. */
   logTimesBytes: 256 * KiB,
