@@ -140,6 +140,11 @@ export interface Runtime {
   logs(id: InstanceId, options: InstanceLogOptions): AsyncIterable<InstanceLogLine>
   /** Runs a command beside the instance, in its file system and environment. */
   exec(id: InstanceId, command: string, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<CommandOutcome>
+  /**
+   * Sentences for people about what is odd with a running instance, e.g. "listens on 127.0.0.1:4000, not on the PORT 31245 that it was given".
+   * Empty when nothing is odd or nothing can be said.
+   */
+  diagnose(id: InstanceId): Promise<readonly string[]>
   runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult>
   /** Removes what a task left, its recorded result too. */
   removeTask(id: string, fence: number): Promise<void>

@@ -20,6 +20,8 @@ export interface SandboxSpec {
   readonly memoryMb: number | null
   /** CPU share in cores; null = no limit. */
   readonly cpus: number | null
+  /** Share under contention; 100 = ordinary, the default. */
+  readonly cpuWeight?: number
   readonly pidsMax: number
 }
 
@@ -33,8 +35,10 @@ export interface SandboxedCommand {
   readonly gid?: number
   /** The path of `directory` as the command sees it. */
   readonly insidePath: string
-  /** Put the spawned process (and so all its children) under its limits. Call right after spawn. */
+  /** Put the spawned process (and so all its children) under its limits. Call right after spawn; does nothing where the command joins by itself. */
   attach(pid: number): void
+  /** File whose content `1` ends everything in the sandbox at once, for supervisors that outlive the server; null where the kernel has none. */
+  readonly killFile: string | null
 }
 
 export interface SandboxUsage {
@@ -49,6 +53,10 @@ export interface Sandbox {
   prepare(spec: SandboxSpec): Promise<SandboxedCommand>
   /** Kills everything that ever ran under that name, escaped children too; confirms that it is gone. A missing one is success. */
   kill(name: string): Promise<void>
+  /** Pids, in the host's numbering, of all that runs under that name. */
+  processes(name: string): readonly number[]
+  /** Names of which something is left on this host: processes or cgroups. */
+  list(): Promise<readonly string[]>
   usage(name: string): Promise<SandboxUsage>
   /** Removes cgroups and the like. A missing one is success. */
   remove(name: string): Promise<void>

@@ -1,0 +1,47 @@
+import { existsSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ShiplockError } from '../../core/errors.ts'
+import { runCommand } from '../../core/exec.ts'
+import type { Artifact } from '../../domain/deployment.ts'
+import type { Sandbox } from '../../sandbox/sandbox.ts'
+import type { Labels } from '../runtime.ts'
+
+/** What both instances and tasks say about what they run. */
+interface TreeSpec {
+  readonly labels: Labels
+  readonly artifact: Artifact
+  readonly artifactDirectory: string | null
+}
+
+/**
+ * Gives the run its own writable copy of the artifact at `<directory>/root`, once: a restart finds what the app wrote.
+ * Blocks are shared with the artifact where the file system can (btrfs, XFS); never hard links, since the app may write in place.
+ */
+export async function ownCopy(sandbox: Sandbox, directory: string, spec: TreeSpec, signal: AbortSignal): Promise<void> {
+  if (spec.artifact.kind !== 'tree' || spec.artifactDirectory === null) {
+    throw new ShiplockError('RUNTIME_UNAVAILABLE', 'the process runtime runs file trees, not images', {
+      hint: 'Build from source, or use the docker runtime for images.',
+    })
+  }
+  const root = join(directory, 'root')
+  if (existsSync(root)) return
+  const partial = `${root}.partial`
+  await rm(partial, { recursive: true, force: true })
+  await copyTree(spec.artifactDirectory, partial, signal)
+  await sandbox.own(partial, spec.labels.projectId)
+  await rename(partial, root)
+}
+
+async function copyTree(from: string, to: string, signal: AbortSignal): Promise<void> {
+  for (const options of [['-a', '--reflink=auto'], ['-a']]) {
+    const result = await runCommand('/bin/cp', [...options, '--', from, to], { env: { LC_ALL: 'C' }, signal })
+    if (result.exitCode === 0) return
+    signal.throwIfAborted()
+    const said = result.stderrTail.join(' ')
+    // busybox has no --reflink.
+    if (options.length === 2 && /unrecognized option|invalid option/.test(said)) continue
+    const isFull = said.includes('No space left on device')
+    throw new ShiplockError(isFull ? 'DISK_FULL' : 'INTERNAL', `the artifact can't be copied for the instance: ${said}`)
+  }
+}

@@ -1,0 +1,281 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { ShiplockError } from '../../core/errors.ts'
+import type { Logger } from '../../core/log.ts'
+import type { InstanceId } from '../../domain/ids.ts'
+import type { Sandbox } from '../../sandbox/sandbox.ts'
+import type {
+  CommandOutcome,
+  InstanceLogLine,
+  InstanceLogOptions,
+  InstanceSpec,
+  InstanceStatus,
+  InstanceSummary,
+  Runtime,
+  RuntimeCapabilities,
+  RuntimeHealth,
+  StopReport,
+  TaskResult,
+  TaskSpec,
+} from '../runtime.ts'
+import { diagnoseListeners } from './diagnose-listeners.ts'
+import { execBeside } from './exec-beside.ts'
+import { ExitSignals } from './exit-signals.ts'
+import { InstanceLog } from './instance-log.ts'
+import { newRecord, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
+import { KeyedLock } from './keyed-lock.ts'
+import { runScript } from './launch-scripts.ts'
+import { assertFence, Launcher, type RunState } from './launcher.ts'
+import { LogWatch } from './log-watch.ts'
+import { orphanLabels, titleOf } from './orphan-labels.ts'
+import { ownCopy } from './own-copy.ts'
+import { PortBook } from './ports.ts'
+import { RunDirectory } from './run-directory.ts'
+import { StaticSite } from './static-site.ts'
+import { Tasks } from './tasks.ts'
+
+export interface ProcessRuntimeOptions {
+  /** Exclusive to one living server; what it holds outlives the server. */
+  readonly stateDirectory: string
+  readonly sandbox: Sandbox
+  readonly logger: Logger
+  readonly clock?: Clock
+  /** Compiled static-server/main.js; default = the one of this build. */
+  readonly staticServerFile?: string
+}
+
+const HOST = '127.0.0.1'
+const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
+const EXIT_POLL_MS = 100
+
+/** Runs instances as processes of this host, each in a sandbox under a supervisor of its own that outlives the server. */
+export class ProcessRuntime implements Runtime {
+  readonly name = 'process'
+  readonly capabilities: RuntimeCapabilities
+  readonly #options: ProcessRuntimeOptions
+  readonly #clock: Clock
+  readonly #instances: string
+  readonly #ports: PortBook
+  readonly #launcher: Launcher
+  readonly #tasks: Tasks
+  readonly #static: StaticSite
+  readonly #locks = new KeyedLock()
+  readonly #watches = new Map<string, LogWatch>()
+  readonly #exits = new ExitSignals()
+
+  constructor(options: ProcessRuntimeOptions) {
+    const { memory, cpu } = options.sandbox.description
+    this.capabilities = { artifacts: ['tree'], restartsStopped: true, memoryLimit: memory, cpuLimit: cpu, regions: [] }
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#instances = join(options.stateDirectory, 'instances')
+    this.#ports = new PortBook(join(options.stateDirectory, 'ports'))
+    this.#launcher = new Launcher(options.sandbox, this.#clock, (name) => this.#ended(name))
+    this.#tasks = new Tasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
+    this.#static = new StaticSite(join(options.stateDirectory, 'static-server'), options.staticServerFile ?? null)
+  }
+
+  /** Takes up what earlier servers left: watches logs of what runs, ends commands that ran beside instances, frees ports without owner. */
+  async open(): Promise<void> {
+    await mkdir(this.#instances, { recursive: true, mode: 0o711 })
+    await this.#ports.sweep((id) => existsSync(join(this.#instances, id)))
+    for (const name of await this.#options.sandbox.list()) {
+      if (!name.startsWith('exec-')) continue
+      await this.#options.sandbox.kill(name)
+      await this.#options.sandbox.remove(name)
+    }
+    for (const id of await this.#ids()) this.#watch(id)
+  }
+
+  /** Lets go; instances go on. */
+  close(): void {
+    for (const watch of this.#watches.values()) watch.stop()
+    this.#watches.clear()
+    this.#tasks.close()
+  }
+
+  async check(_signal: AbortSignal): Promise<RuntimeHealth> {
+    return { ok: true, summary: this.#options.sandbox.description.summary }
+  }
+
+  async start(spec: InstanceSpec, fence: number, signal: AbortSignal): Promise<InstanceStatus> {
+    const record = await this.#locked(spec.id, async (directory) => {
+      const found = await readRecord(directory)
+      assertFence(found, fence)
+      if (found !== null && !this.#launcher.cancelUnclaimed(directory, found)) {
+        const state = await this.#launcher.settle(directory, spec.id)
+        if (state.kind === 'running') {
+          const adopted = { ...state.record, fence }
+          await writeRecord(directory, adopted)
+          return adopted
+        }
+      }
+      return this.#launch(directory, spec, found, fence, signal)
+    })
+    this.#watch(spec.id)
+    await this.#launcher.awaitStarted(this.#directory(spec.id), record, signal)
+    return this.inspect(spec.id)
+  }
+
+  async inspect(id: InstanceId): Promise<InstanceStatus> {
+    const directory = this.#directory(id)
+    const state = await this.#launcher.look(directory)
+    if (state.kind !== 'unsettled') return statusOf(state)
+    return this.#locked(id, async () => statusOf(await this.#launcher.settle(directory, id)))
+  }
+
+  stop(id: InstanceId, options: { readonly timeoutMs: number }, fence: number): Promise<StopReport> {
+    return this.#locked(id, async (directory) => {
+      await this.#fence(directory, fence)
+      const report = await this.#launcher.stop(directory, id, options.timeoutMs)
+      this.#watches.get(id)?.wake()
+      return report
+    })
+  }
+
+  remove(id: InstanceId, fence: number): Promise<void> {
+    return this.#locked(id, async (directory) => {
+      await this.#fence(directory, fence)
+      await this.#launcher.stop(directory, id, 0)
+      this.#watches.get(id)?.stop()
+      this.#watches.delete(id)
+      await rm(directory, { recursive: true, force: true })
+      await this.#ports.releaseAll(id)
+    })
+  }
+
+  async list(): Promise<readonly InstanceSummary[]> {
+    const ids = await this.#ids()
+    const known = await Promise.all(
+      ids.map(async (id): Promise<InstanceSummary> => {
+        const record = await readRecord(this.#directory(id))
+        return { id, labels: record?.labels ?? orphanLabels([]), status: record === null ? NEVER_RAN : await this.inspect(id) }
+      }),
+    )
+    // Real things without a directory: the state was lost, or removing was cut. Whoever asks can remove them by id.
+    const lost = (await this.#options.sandbox.list()).filter((name) => INSTANCE_ID.test(name) && !ids.includes(name as InstanceId))
+    const orphans = lost.map((name): InstanceSummary => {
+      return { id: name as InstanceId, labels: orphanLabels(this.#options.sandbox.processes(name)), status: NEVER_RAN }
+    })
+    return [...known, ...orphans]
+  }
+
+  async waitForExit(id: InstanceId, signal: AbortSignal): Promise<InstanceStatus> {
+    for (;;) {
+      const status = await this.inspect(id)
+      if (status.state !== 'running') return status
+      await this.#exits.next(id, EXIT_POLL_MS, signal)
+    }
+  }
+
+  async *logs(id: InstanceId, options: InstanceLogOptions): AsyncIterable<InstanceLogLine> {
+    const directory = this.#directory(id)
+    const record = await readRecord(directory)
+    if (record === null) return
+    const watch = this.#watch(id)
+    const run = new RunDirectory(directory)
+    yield* new InstanceLog(run.log).lines(options, {
+      isRunning: () => run.isClaimedByLiving(),
+      isOver: () => !run.exists(),
+      changed: (seen, signal) => watch.changed(seen, signal),
+    })
+  }
+
+  async exec(
+    id: InstanceId,
+    command: string,
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  ): Promise<CommandOutcome> {
+    const directory = this.#directory(id)
+    const state = await this.#launcher.look(directory)
+    if (state.kind !== 'running') throw new ShiplockError('CONFLICT', `instance ${id} is not running`)
+    return execBeside(this.#launcher, directory, state.record, command, options)
+  }
+
+  async diagnose(id: InstanceId): Promise<readonly string[]> {
+    const state = await this.#launcher.look(this.#directory(id))
+    if (state.kind !== 'running' || state.record.port === null) return []
+    return diagnoseListeners(state.record.port, this.#options.sandbox.processes(id))
+  }
+
+  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult> {
+    return this.#tasks.run(spec, onLine, fence, signal)
+  }
+
+  removeTask(id: string, fence: number): Promise<void> {
+    return this.#tasks.remove(id, fence)
+  }
+
+  /** Prepares the instance's own copy and spawns its supervisor; returns before init commands have run. */
+  async #launch(directory: string, spec: InstanceSpec, found: RunRecord | null, fence: number, signal: AbortSignal): Promise<RunRecord> {
+    await this.#launcher.makeDirectory(directory)
+    await ownCopy(this.#options.sandbox, directory, spec, signal)
+    const port = await this.#reserve(spec, found?.port ?? null)
+    const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
+    const record = newRecord(spec, fence, port)
+    return this.#launcher.launch(directory, spec.id, record, {
+      projectId: spec.labels.projectId,
+      argv: runScript(spec.initFailure, spec.initCommands, site === null ? ['shell', ...spec.startCommands] : ['exec', ...site.argv]),
+      env: { ...spec.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
+      mounts: site?.mounts ?? [],
+      cpu: spec.cpu,
+      memoryMb: spec.memoryMb,
+    })
+  }
+
+  #ended(name: string): void {
+    this.#exits.emit(name)
+    this.#watches.get(name)?.wake()
+  }
+
+  #reserve(spec: InstanceSpec, before: number | null): Promise<number> {
+    if (spec.port === null) return this.#ports.reserve(spec.id, before)
+    return this.#ports.reserveFixed(spec.id, spec.port, (pid) => titleOf(pid))
+  }
+
+  async #fence(directory: string, fence: number): Promise<void> {
+    const record = await readRecord(directory)
+    assertFence(record, fence)
+    if (record !== null && record.fence !== fence) await writeRecord(directory, { ...record, fence })
+  }
+
+  #watch(id: InstanceId): LogWatch {
+    const known = this.#watches.get(id)
+    if (known !== undefined) return known
+    const watch = new LogWatch(new InstanceLog(new RunDirectory(this.#directory(id)).log), this.#clock)
+    this.#watches.set(id, watch)
+    watch.start()
+    return watch
+  }
+
+  #directory(id: InstanceId): string {
+    if (!INSTANCE_ID.test(id)) throw new ShiplockError('INTERNAL', `${JSON.stringify(id)} is no instance id`)
+    return join(this.#instances, id)
+  }
+
+  #locked<Result>(id: InstanceId, action: (directory: string) => Promise<Result>): Promise<Result> {
+    return this.#locks.run(id, () => action(this.#directory(id)))
+  }
+
+  async #ids(): Promise<readonly InstanceId[]> {
+    const names = await readdir(this.#instances).catch(() => [])
+    return names.filter((name) => INSTANCE_ID.test(name)) as InstanceId[]
+  }
+}
+
+const NEVER_RAN = { state: 'exited', exitCode: null, signal: null, outOfMemory: false, stopped: false, exitedAt: null } as const
+
+function statusOf(state: RunState): InstanceStatus {
+  switch (state.kind) {
+    case 'missing':
+      return { state: 'missing' }
+    case 'idle':
+      return { ...NEVER_RAN, stopped: state.record.stopAsked }
+    case 'running':
+      return { state: 'running', address: { host: HOST, port: state.record.port ?? 0 }, startedAt: state.startedAt }
+    case 'ended':
+      return { state: 'exited', ...state.outcome }
+  }
+}

@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto'
+import { existsSync, statSync } from 'node:fs'
+import { mkdir, realpath } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Cgroups } from '../core/cgroup.ts'
+import { detectCgroups } from '../core/cgroup-detect.ts'
+import { runCommand } from '../core/exec.ts'
+import type { Logger } from '../core/log.ts'
+import { bubblewrapArguments, nodePaths, type Toolbox } from './bubblewrap.ts'
+import { HostSandbox, type HostSandboxParts } from './host-sandbox.ts'
+import { dropUser } from './project-command.ts'
+import { ProjectUsers } from './project-users.ts'
+import type { Sandbox, SandboxDescription } from './sandbox.ts'
+
+export interface CreateSandboxOptions {
+  /** The engine's own; made if missing. Two sandboxes on one directory know each other's processes, on different ones they never meet. */
+  readonly stateDirectory: string
+  readonly logger: Logger
+  /** `none` refuses bubblewrap even where it works; tests and hosts that confine by other means use it. */
+  readonly kind?: 'auto' | 'none'
+  /** `false` goes without cgroups even where they work. */
+  readonly cgroups?: boolean
+}
+
+/** An ordinary user id that exists nowhere, to try things with. */
+const PROBE_USER = 199_999
+const PROBE_TIMEOUT_MS = 10_000
+
+/** Tries once what this host allows and takes the strongest confinement that really works. */
+export async function createSandbox(options: CreateSandboxOptions): Promise<Sandbox> {
+  await mkdir(options.stateDirectory, { recursive: true, mode: 0o711 })
+  const stateDirectory = await realpath(options.stateDirectory)
+  const engine = createHash('sha256').update(stateDirectory).digest('hex').slice(0, 12)
+  const isRoot = process.getuid?.() === 0
+  const setpriv = firstExisting(['/usr/bin/setpriv', '/bin/setpriv'])
+  const tools = options.kind === 'none' ? null : await findBubblewrap(setpriv, isRoot)
+  const ownUser = isRoot && setpriv !== null && (tools !== null || canBeEnteredByAll(stateDirectory))
+  const cgroups = options.cgroups === false ? null : detectCgroups(engine)
+  const parts: HostSandboxParts = {
+    engine,
+    stateDirectory,
+    tools,
+    setpriv: ownUser ? setpriv : null,
+    cgroups,
+    users: new ProjectUsers(stateDirectory),
+    description: describe(tools, cgroups, ownUser),
+  }
+  options.logger.info('sandbox ready', { summary: parts.description.summary })
+  return new HostSandbox(parts)
+}
+
+async function findBubblewrap(setpriv: string | null, isRoot: boolean): Promise<Toolbox | null> {
+  const bwrap = firstExisting(['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'])
+  if (bwrap === null) return null
+  const readOnly = nodePaths(await realpath(process.execPath))
+  // As root without a user namespace first: it works in more places, and only there projects get users of their own.
+  const candidates: Toolbox[] = isRoot && setpriv !== null ? [{ bwrap, setpriv, userNamespace: false, readOnly }] : []
+  candidates.push({ bwrap, setpriv: null, userNamespace: true, readOnly })
+  for (const tools of candidates) if (await works(tools)) return tools
+  return null
+}
+
+/** Runs a real command in a real sandbox: the presence of the program says nothing in a container. */
+async function works(tools: Toolbox): Promise<boolean> {
+  const view = { directory: '/usr/share', mountPoint: '/var/www', mounts: [], workingDirectory: '' }
+  const command = [...dropUser(tools.setpriv, PROBE_USER), '/bin/sh', '-c', 'test ! -e /root/. && cd /var/www && echo works']
+  try {
+    const result = await runCommand(tools.bwrap, [...bubblewrapArguments(tools, view), '--', ...command], {
+      env: {},
+      timeoutMs: PROBE_TIMEOUT_MS,
+    })
+    return result.exitCode === 0 && result.stdout.trim() === 'works'
+  } catch {
+    return false
+  }
+}
+
+function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boolean): SandboxDescription {
+  const memory = cgroups?.support.memory ?? false
+  const cpu = cgroups?.support.cpu ?? false
+  const confined = tools === null ? 'not confined' : 'bubblewrap: own file system view and processes'
+  const user = ownUser ? 'a user per project' : 'the user of the server'
+  const limits = [memory ? 'memory' : null, cpu ? 'cpu' : null, cgroups?.support.pids ? 'process count' : null].filter(
+    (part) => part !== null,
+  )
+  const limited = limits.length === 0 ? 'no limits (cgroups are not writable here)' : `limits on ${limits.join(', ')}`
+  const advice =
+    tools === null
+      ? ' Code of one project can see files of another; install bubblewrap (apt-get install bubblewrap), or run only code that you trust.'
+      : ' The network is shared with the host.'
+  return {
+    kind: tools === null ? 'none' : 'bubblewrap',
+    filesystem: tools !== null,
+    processes: tools !== null,
+    memory,
+    cpu,
+    ownUser,
+    summary: `Commands run ${confined}, as ${user}, with ${limited}.${advice}`,
+  }
+}
+
+/** Without a mount namespace a project's user must be able to walk to his directory. */
+function canBeEnteredByAll(path: string): boolean {
+  for (let current = path; ; current = dirname(current)) {
+    if ((statSync(current).mode & 0o001) === 0) return false
+    if (current === join(current, '..')) return true
+  }
+}
+
+function firstExisting(paths: readonly string[]): string | null {
+  return paths.find((path) => existsSync(path)) ?? null
+}

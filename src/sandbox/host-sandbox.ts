@@ -1,0 +1,161 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Cgroups } from '../core/cgroup.ts'
+import { systemClock } from '../core/clock.ts'
+import { ShiplockError } from '../core/errors.ts'
+import { runCommand } from '../core/exec.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { ProjectId } from '../domain/ids.ts'
+import { bubblewrapArguments, type Toolbox } from './bubblewrap.ts'
+import { environmentScript } from './environment-script.ts'
+import { MARKER, processesByMarker } from './marked-processes.ts'
+import { dropUser } from './project-command.ts'
+import type { ProjectUsers } from './project-users.ts'
+import type { Sandbox, SandboxDescription, SandboxedCommand, SandboxSpec, SandboxUsage } from './sandbox.ts'
+import { ENTER_SCRIPT, JOIN_SCRIPT } from './sandbox-scripts.ts'
+
+export interface HostSandboxParts {
+  /** Hash of the state directory; keeps engines on one host apart. */
+  readonly engine: string
+  readonly stateDirectory: string
+  /** null = no bubblewrap. */
+  readonly tools: Toolbox | null
+  /** null = everything runs as the user of the server. */
+  readonly setpriv: string | null
+  readonly cgroups: Cgroups | null
+  readonly users: ProjectUsers
+  readonly description: SandboxDescription
+}
+
+const NAME = /^[a-z0-9][a-z0-9_-]{0,199}$/
+const MiB = 1024 * 1024
+
+/** A sandbox made of what the host has: bubblewrap or nothing, a user per project or not, cgroups or not. */
+export class HostSandbox implements Sandbox {
+  readonly description: SandboxDescription
+  readonly #parts: HostSandboxParts
+
+  constructor(parts: HostSandboxParts) {
+    this.#parts = parts
+    this.description = parts.description
+  }
+
+  async prepare(spec: SandboxSpec): Promise<SandboxedCommand> {
+    assertName(spec.name)
+    const { tools, setpriv, cgroups } = this.#parts
+    const insidePath = tools === null ? spec.directory : spec.mountPoint
+    const user = setpriv === null ? (process.getuid?.() ?? 0) : await this.#parts.users.userOf(spec.projectId)
+    const environmentFile = await this.#writeEnvironment(spec, insidePath)
+    const joins =
+      cgroups?.create(spec.name, {
+        memoryBytes: spec.memoryMb === null ? null : spec.memoryMb * MiB,
+        cpus: spec.cpus,
+        cpuWeight: spec.cpuWeight ?? 100,
+        pidsMax: spec.pidsMax,
+      }) ?? []
+    const confine = tools === null ? [] : [tools.bwrap, ...bubblewrapArguments(tools, await this.#withAccounts(spec, user)), '--']
+    const enter = [...confine, ...dropUser(setpriv, user), '/bin/sh', '-c', ENTER_SCRIPT, 'shiplock', ...spec.argv]
+    return {
+      file: '/bin/sh',
+      args: ['-c', JOIN_SCRIPT, 'shiplock', `${this.#parts.engine}/${spec.name}`, environmentFile, ...joins, '--', ...enter],
+      env: { [MARKER]: `${this.#parts.engine}/${spec.name}`, PATH: DEFAULT_PATH },
+      cwd: tools === null ? join(spec.directory, spec.workingDirectory) : '/',
+      insidePath,
+      attach: () => {},
+      killFile: cgroups?.killFile(spec.name) ?? null,
+    }
+  }
+
+  processes(name: string): readonly number[] {
+    const members = this.#parts.cgroups?.processes(name) ?? []
+    return members.length > 0 ? members : (processesByMarker(this.#parts.engine).get(name) ?? [])
+  }
+
+  async kill(name: string): Promise<void> {
+    assertName(name)
+    const inGroup = (await this.#parts.cgroups?.kill(name)) ?? true
+    const deadline = systemClock.monotonic() + LIMITS.killConfirmMs
+    // Also after a clean kill of the cgroup: what joined none (a host without some controller) is found by its marker. Two empty
+    // looks in a row, since a process that forks while the list is read may slip past one.
+    for (let empty = 0; empty < (this.#parts.cgroups === null ? 2 : 1); ) {
+      const left = processesByMarker(this.#parts.engine).get(name) ?? []
+      empty = left.length === 0 ? empty + 1 : 0
+      for (const pid of left) signal(pid, 'SIGSTOP')
+      for (const pid of left) signal(pid, 'SIGKILL')
+      if (left.length > 0 && systemClock.monotonic() > deadline) throw stillRuns(name, left)
+      if (left.length > 0) await systemClock.sleep(2)
+    }
+    if (!inGroup) throw stillRuns(name, this.processes(name))
+  }
+
+  async list(): Promise<readonly string[]> {
+    const names = new Set(this.#parts.cgroups?.list() ?? [])
+    for (const [name, pids] of processesByMarker(this.#parts.engine)) if (pids.length > 0) names.add(name)
+    return [...names].filter((name) => NAME.test(name))
+  }
+
+  async usage(name: string): Promise<SandboxUsage> {
+    const memory = this.#parts.cgroups?.memory(name)
+    return { oomKilled: (memory?.oomKills ?? 0) > 0, memoryPeakBytes: memory?.peakBytes ?? null }
+  }
+
+  async remove(name: string): Promise<void> {
+    assertName(name)
+    await this.#parts.cgroups?.remove(name)
+    await rm(this.#environmentFile(name), { force: true })
+  }
+
+  async own(directory: string, projectId: ProjectId): Promise<void> {
+    if (this.#parts.setpriv === null) return
+    const user = String(await this.#parts.users.userOf(projectId))
+    const result = await runCommand('/bin/chown', ['-hR', '--', `${user}:${user}`, directory], { env: {} })
+    if (result.exitCode !== 0) throw new ShiplockError('INTERNAL', `can't give ${directory} to its project: ${result.stderrTail.join(' ')}`)
+  }
+
+  async #writeEnvironment(spec: SandboxSpec, insidePath: string): Promise<string> {
+    const script = environmentScript({ PATH: this.#path(), HOME: insidePath, LANG: 'C.UTF-8', ...spec.env })
+    const file = this.#environmentFile(spec.name)
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    await writeFile(file, script, { mode: 0o600 })
+    return file
+  }
+
+  #environmentFile(name: string): string {
+    return join(this.#parts.stateDirectory, 'environments', name)
+  }
+
+  /** The node that runs the server comes first, so that a project without a base runs with the same one. */
+  #path(): string {
+    const node = dirname(process.execPath)
+    return DEFAULT_PATH.split(':').includes(node) ? DEFAULT_PATH : `${node}:${DEFAULT_PATH}`
+  }
+
+  /** Shows accounts that name only root and the project's user: programs want to know who they are, not who else is there. */
+  async #withAccounts(spec: SandboxSpec, user: number): Promise<SandboxSpec> {
+    const directory = join(this.#parts.stateDirectory, 'accounts', String(user))
+    const passwd = { source: join(directory, 'passwd'), target: '/etc/passwd', writable: false }
+    const group = { source: join(directory, 'group'), target: '/etc/group', writable: false }
+    await mkdir(directory, { recursive: true, mode: 0o755 })
+    const own = user === 0 ? '' : `app:x:${user}:${user}:app:/tmp:/bin/sh\n`
+    await writeFile(passwd.source, `root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n${own}`, { mode: 0o644 })
+    await writeFile(group.source, `root:x:0:\nnogroup:x:65534:\n${user === 0 ? '' : `app:x:${user}:\n`}`, { mode: 0o644 })
+    return { ...spec, mounts: [passwd, group, ...spec.mounts] }
+  }
+}
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** Names become paths and cgroups. */
+function assertName(name: string): void {
+  if (!NAME.test(name)) throw new ShiplockError('INTERNAL', `${JSON.stringify(name)} is no name for a sandbox`)
+}
+
+function stillRuns(name: string, pids: readonly number[]): ShiplockError {
+  return new ShiplockError('INTERNAL', `processes of ${name} can't be killed: ${pids.join(', ')}`, { details: { name, pids } })
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch {}
+}

@@ -1,0 +1,63 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+import { allPids, processStat } from '../core/process-identity.ts'
+
+/** Environment variable that all processes of a sandbox inherit; its value is `<engine>/<name>`. */
+export const MARKER = 'SHIPLOCK_SANDBOX'
+
+/**
+ * Finds processes without cgroups: by the marker in their environment, and by sharing a pid namespace with one that has it
+ * (a child that cleared its environment). Reading another user's environment needs root; there the project's own user is used only by root.
+ */
+export function processesByMarker(engine: string): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, Set<number>>()
+  const namespaceOf = new Map<number, string>()
+  const nameOfNamespace = new Map<string, string>()
+  const hostNamespace = pidNamespace('self')
+  for (const pid of allPids()) {
+    const name = markerOf(pid, engine)
+    const namespace = pidNamespace(pid)
+    if (namespace !== null) namespaceOf.set(pid, namespace)
+    if (name === null) continue
+    add(found, name, pid)
+    if (namespace !== null && namespace !== hostNamespace) nameOfNamespace.set(namespace, name)
+  }
+  for (const [pid, namespace] of namespaceOf) {
+    const name = nameOfNamespace.get(namespace)
+    if (name !== undefined) add(found, name, pid)
+  }
+  return new Map([...found].map(([name, pids]) => [name, [...pids].filter(runs)]))
+}
+
+/** The environment that a process was started with, one `NAME=value` per entry; empty when it can't be read. */
+export function environmentOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+  } catch {
+    return []
+  }
+}
+
+function markerOf(pid: number, engine: string): string | null {
+  const prefix = `${MARKER}=${engine}/`
+  const entry = environmentOf(pid).find((candidate) => candidate.startsWith(prefix))
+  return entry === undefined ? null : entry.slice(prefix.length)
+}
+
+function pidNamespace(pid: number | 'self'): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`)
+  } catch {
+    return null
+  }
+}
+
+function runs(pid: number): boolean {
+  const stat = processStat(pid)
+  return stat !== null && stat.state !== 'Z' && stat.state !== 'X'
+}
+
+function add(found: Map<string, Set<number>>, name: string, pid: number): void {
+  const pids = found.get(name) ?? new Set()
+  pids.add(pid)
+  found.set(name, pids)
+}
