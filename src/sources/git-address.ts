@@ -102,6 +102,7 @@ function scpAddress(text: string): GitAddress {
 function checkPath(text: string, path: string): void {
   if (path === '' || path === '/') throw refused('url', text, 'has no path to a repository')
   if (path.startsWith('/-')) throw refused('url', text, 'has a path that begins with a dash')
+  if (/['"`$;&|<>(){}*?!\\^]/.test(path)) throw refused('url', text, 'has quotes, wildcards or shell characters in its path')
   if (path.split('/').includes('..')) throw refused('url', text, 'has `..` in its path')
 }
 

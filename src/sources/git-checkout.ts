@@ -11,6 +11,14 @@ const LFS_POINTER = 'version https://git-lfs.github.com/spec/v1'
 const LFS_POINTER_BYTES_MAX = 300
 const LFS_CANDIDATES_MAX = 2000
 
+export interface CheckOutTarget {
+  readonly git: Git
+  /** Working directory of the repository that has the commit. */
+  readonly directory: string
+  readonly bytesMax: number
+  readonly signal: AbortSignal
+}
+
 interface CommitFiles {
   readonly submodules: readonly string[]
   readonly attributeFiles: readonly string[]
@@ -21,14 +29,15 @@ interface CommitFiles {
  * Writes the commit's files into `directory`, after its size was found to be bearable: a tree of a few kilobytes can
  * name the same blob a billion times.
  */
-export async function checkOut(git: Git, directory: string, commit: string, signal: AbortSignal): Promise<readonly string[]> {
-  const files = await measure(git, directory, commit, signal)
+export async function checkOut(target: CheckOutTarget, commit: string): Promise<readonly string[]> {
+  const { git, directory, signal } = target
+  const files = await measure(target, commit)
   const result = await git(['checkout', '--quiet', '--force', '--detach', commit, '--'], { cwd: directory, signal })
   if (result.exitCode !== 0) throw gitFailure(`can’t check out ${commit}`, result)
   return [...submoduleWarnings(files), ...(await lfsWarnings(directory, files))]
 }
 
-async function measure(git: Git, directory: string, commit: string, signal: AbortSignal): Promise<CommitFiles> {
+async function measure({ git, directory, bytesMax, signal }: CheckOutTarget, commit: string): Promise<CommitFiles> {
   const tooLarge = new AbortController()
   const submodules: string[] = []
   const attributeFiles: string[] = []
@@ -44,16 +53,12 @@ async function measure(git: Git, directory: string, commit: string, signal: Abor
     if (type === 'commit') submodules.push(path)
     if (path === '.gitattributes' || path.endsWith('/.gitattributes')) attributeFiles.push(path)
     if (size !== '-' && Number(size) <= LFS_POINTER_BYTES_MAX && small.length < LFS_CANDIDATES_MAX) small.push(path)
-    if (entries > LIMITS.gitEntries || bytes > LIMITS.gitCloneBytes) {
+    if (entries > LIMITS.gitEntries || bytes > bytesMax) {
       tooLarge.abort(
-        new ShiplockError(
-          'SOURCE_REFUSED',
-          `the checkout would have more than ${LIMITS.gitEntries} files or ${LIMITS.gitCloneBytes} bytes`,
-          {
-            details: { entriesMax: LIMITS.gitEntries, bytesMax: LIMITS.gitCloneBytes },
-            hint: 'Deploy a smaller repository, or upload the directory that is needed.',
-          },
-        ),
+        new ShiplockError('SOURCE_REFUSED', `the checkout would have more than ${LIMITS.gitEntries} files or ${bytesMax} bytes`, {
+          details: { entriesMax: LIMITS.gitEntries, bytesMax },
+          hint: 'Deploy a smaller repository, or upload the directory that is needed.',
+        }),
       )
     }
   }

@@ -23,6 +23,8 @@ export interface GitSourceOptions {
   readonly searchPath?: string
   /** 0 for servers that mishandle git's protocol version 2. */
   readonly protocolVersion?: 0 | 2
+  /** Bound for what is downloaded, and for what is checked out. Default LIMITS.gitCloneBytes. */
+  readonly bytesMax?: number
 }
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -35,6 +37,7 @@ interface Checkout {
   readonly ref: string | null
   readonly signal: AbortSignal
   readonly onLine: (line: string) => void
+  readonly bytesMax: number
 }
 
 /** Fetches one exact commit, as shallow as the server lets us. The tree is kept, `.git` is not. */
@@ -60,7 +63,8 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
       try {
         const git = await createGit(address, commandOptions)
         const { signal, onLine } = request
-        const revision = await bring({ git, address, cwd: request.directory, ref, signal, onLine })
+        const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
+        const revision = await bring({ git, address, cwd: request.directory, ref, signal, onLine, bytesMax })
         await removeTree(join(request.directory, '.git'))
         return revision
       } catch (error) {
@@ -77,14 +81,14 @@ async function bring(checkout: Checkout): Promise<Revision> {
   onLine(`cloning ${address.url}${checkout.ref === null ? '' : ` at ${checkout.ref}`}`)
   const target = await resolveRemote(checkout, checkout.ref)
   await run(git(['init', '--quiet', '--template='], { cwd, signal }), 'can’t make a repository')
-  const bound = watchSize(join(cwd, '.git', 'objects', 'pack'), signal)
+  const bound = watchSize(join(cwd, '.git', 'objects', 'pack'), checkout.bytesMax, signal)
   let commit: string
   try {
     commit = await fetchTarget({ ...checkout, signal: bound.signal }, target)
   } finally {
     bound.stop()
   }
-  for (const warning of await checkOut(git, cwd, commit, signal)) onLine(warning)
+  for (const warning of await checkOut({ git, directory: cwd, bytesMax: checkout.bytesMax, signal }, commit)) onLine(warning)
   const revision = await describe(checkout, commit, target.kind === 'ref' ? target.shown : target.prefix)
   onLine(`commit ${commit.slice(0, 12)} “${revision.message}” by ${revision.author}`)
   return revision
@@ -160,14 +164,14 @@ async function run(command: ReturnType<Git>, doing: string): Promise<string> {
 }
 
 /** git has no bound for what it downloads; the packs are watched as they grow, and the fetch is ended above the limit. */
-function watchSize(packDirectory: string, outer: AbortSignal): { signal: AbortSignal; stop: () => void } {
+function watchSize(packDirectory: string, bytesMax: number, outer: AbortSignal): { signal: AbortSignal; stop: () => void } {
   const controller = new AbortController()
   const timer = setInterval(async () => {
-    if ((await bytesIn(packDirectory)) <= LIMITS.gitCloneBytes) return
+    if ((await bytesIn(packDirectory)) <= bytesMax) return
     controller.abort(
-      new ShiplockError('SOURCE_REFUSED', `the repository is larger than ${LIMITS.gitCloneBytes} bytes`, {
+      new ShiplockError('SOURCE_REFUSED', `the repository is larger than ${bytesMax} bytes`, {
         hint: 'Deploy a branch with less history, or upload the directory.',
-        details: { bytesMax: LIMITS.gitCloneBytes },
+        details: { bytesMax },
       }),
     )
   }, SIZE_CHECK_MS)

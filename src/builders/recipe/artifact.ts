@@ -1,33 +1,23 @@
 import { constants } from 'node:fs'
-import { chmod, mkdir, open, rename, symlink } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { copyRegularFile } from '../../core/copy-tree.ts'
-import { eachLimited } from '../../core/each-limited.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { IgnoreFile } from '../../core/ignore-file.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { isExecutable } from '../../core/tree-digest.ts'
 import { findLeavingLink } from '../../core/tree-links.ts'
 import { type TreeEntry, walkTree } from '../../core/walk-tree.ts'
 import type { BuildLog } from './build-log.ts'
 import { selectDeployFiles } from './deploy-files.ts'
+import { type PlaceOptions, placeFiles } from './place-files.ts'
 import { checkStartFiles } from './start-file.ts'
 
-export interface CollectOptions {
-  /** The finished build, in which nothing runs any more. */
-  readonly from: string
-  /** Does not exist yet; its parent does. */
-  readonly to: string
-  /** The build is thrown away afterwards: its files may be moved instead of copied. */
-  readonly movable: boolean
+export interface CollectOptions extends PlaceOptions {
   readonly patterns: readonly string[]
   readonly startCommands: readonly string[]
   readonly log: BuildLog
 }
 
-const PARALLEL = 8
-
-/** Puts the artifact together: what deployFiles selects less .deployignore, checked against the start commands. */
+/** Puts the artifact together from a finished build, in which nothing runs any more: what deployFiles selects less .deployignore, checked against the start commands. */
 export async function collectArtifact(options: CollectOptions): Promise<void> {
   const { from, patterns, log } = options
   const entries = await walkTree(from, { entriesMax: LIMITS.buildTreeEntries })
@@ -37,7 +27,7 @@ export async function collectArtifact(options: CollectOptions): Promise<void> {
   if (count === 0) throw empty(patterns, entries)
   refuseUnfit(files)
   checkStartFiles(options.startCommands, files)
-  await write(files, options)
+  await placeFiles(files, options)
   log.engine(`artifact: ${count} files from ${patterns.join(', ')}`)
 }
 
@@ -91,28 +81,5 @@ function refuseUnfit(files: ReadonlyMap<string, TreeEntry>): void {
   throw new ShiplockError('BUILD_FAILED', `${origin} is a link that leaves the artifact (to ${leaving.target})`, {
     details: { path: origin, target: leaving.target },
     hint: 'Copy what it points at into the build (for a Python environment: `python3 -m venv --copies`), or list it in .deployignore.',
-  })
-}
-
-async function write(files: ReadonlyMap<string, TreeEntry>, { from, to, movable }: CollectOptions): Promise<void> {
-  await mkdir(to, { mode: 0o755 })
-  const uses = new Map<string, number>()
-  for (const entry of files.values()) uses.set(entry.path, (uses.get(entry.path) ?? 0) + 1)
-  const directories = new Set<string>(['.'])
-  for (const [path, entry] of files) {
-    const directory = entry.kind === 'directory' ? path : dirname(path)
-    if (directories.has(directory)) continue
-    directories.add(directory)
-    await mkdir(join(to, directory), { recursive: true, mode: 0o755 })
-  }
-  const contents = [...files].filter(([, entry]) => entry.kind !== 'directory')
-  await eachLimited(contents, PARALLEL, async ([path, entry]) => {
-    const source = join(from, entry.path)
-    const target = join(to, path)
-    if (entry.kind === 'symlink') return symlink(entry.target ?? '', target)
-    // A file with other names may be changed through them; one that goes to two places is needed twice.
-    if (!movable || entry.hardLinks > 1 || uses.get(entry.path) !== 1) return copyRegularFile(source, target, entry)
-    await chmod(source, isExecutable(entry) ? 0o755 : 0o644)
-    await rename(source, target)
   })
 }

@@ -16,7 +16,7 @@ export interface BuildSandboxOptions {
   readonly workDirectory: string
   /** Kept between builds of one service and environment, written by their tools. */
   readonly toolCacheDirectory: string
-  readonly searchPath: string
+  readonly searchPath: string | null
   readonly memoryMb: number | null
   readonly cpus: number | null
   readonly env: Readonly<Record<string, string>>
@@ -99,7 +99,7 @@ export class BuildSandbox {
     const home = inside ? `${MOUNT_POINT}/home` : join(this.#directory, 'home')
     const cache = inside ? CACHE_MOUNT_POINT : this.#options.toolCacheDirectory
     return {
-      PATH: this.#options.searchPath,
+      ...(this.#options.searchPath === null ? {} : { PATH: this.#options.searchPath }),
       LANG: 'C.UTF-8',
       CI: 'true',
       // Content-addressed, checked on read and safe under parallel use, so that builds of one service may share it.

@@ -34,11 +34,24 @@ export function selectDeployFiles(entries: readonly TreeEntry[], patterns: reado
       const target = targetOf(pattern, entry.path.split('/'))
       if (target === null) continue
       matched = true
+      refuseMixture(target, chosen.get(target), entry)
       chosen.set(target, entry)
     }
     if (!matched) unmatched.push(pattern.text)
   }
   return { files: new Map([...chosen].sort(([a], [b]) => (a < b ? -1 : 1))), unmatched }
+}
+
+/** A directory and a file can't stand at one place, and to prefer one would lose the other without a word. */
+function refuseMixture(target: string, there: TreeEntry | undefined, entry: TreeEntry): void {
+  if (there === undefined || (there.kind === 'directory') === (entry.kind === 'directory')) return
+  throw new ShiplockError(
+    'CONFIG_INVALID',
+    `build.deployFiles puts both ${there.path} and ${entry.path} at ${target}; one of them is a directory`,
+    {
+      details: { target, paths: [there.path, entry.path] },
+    },
+  )
 }
 
 /** The path in the artifact, or null when the pattern does not take this path. */

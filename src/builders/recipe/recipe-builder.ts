@@ -15,13 +15,14 @@ import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
 import { collectArtifact } from './artifact.ts'
 import { BuildLog } from './build-log.ts'
 import { BuildSandbox, removeBuildSandbox } from './build-sandbox.ts'
+import { clearLayerCache, LayerCache } from './layer-cache.ts'
 import { runCommands } from './run-commands.ts'
 import { checkBases } from './toolchain.ts'
 
 export interface RecipeBuilderOptions {
   readonly sandbox: Sandbox
   readonly logger: Logger
-  /** PATH inside the sandbox. Default: the usual system directories. */
+  /** PATH inside the sandbox. Default: the sandbox's own. */
   readonly searchPath?: string
   /** Of one build; null = no limit. Default: three quarters of the host's memory. */
   readonly memoryMb?: number | null
@@ -31,7 +32,6 @@ export interface RecipeBuilderOptions {
 
 /** Raised when the same input would give another artifact. */
 const RECIPE_VERSION = 1
-const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const MEMORY_SHARE = 0.75
 
 /** Builds a file tree from the commands of a recipe, in a sandbox that is gone when `build` ends, however it ends (DESIGN.md §4). */
@@ -55,7 +55,7 @@ export function createRecipeBuilder(options: RecipeBuilderOptions): Builder {
         projectId: request.projectId,
         workDirectory: request.workDirectory,
         toolCacheDirectory: join(request.cacheDirectory, 'tools'),
-        searchPath: options.searchPath ?? SYSTEM_PATH,
+        searchPath: options.searchPath ?? null,
         memoryMb: options.memoryMb === undefined ? Math.floor((totalmem() / 1024 ** 2) * MEMORY_SHARE) : options.memoryMb,
         cpus: options.cpus ?? null,
         env: { ...request.env, ...recipe.env },
@@ -79,7 +79,8 @@ async function runBuild(place: BuildSandbox, recipe: RecipeBuild, request: Build
   if (recipe.os !== null) log.engine(`os ${recipe.os} is not provided by this builder: the system of the host is used`)
   await mkdir(dirname(place.sourceDirectory), { recursive: true })
   await place.make()
-  const files = await copyTree(request.sourceDirectory, place.sourceDirectory)
+  const cache = new LayerCache(request.cacheDirectory, recipe)
+  const files = await layOutSource(place, cache, request, log)
   signal.throwIfAborted()
   await place.open()
   for (const line of await checkBases(recipe.base, { sandbox: place, signal })) log.engine(line)
@@ -87,6 +88,20 @@ async function runBuild(place: BuildSandbox, recipe: RecipeBuild, request: Build
   const deadline = performance.now() + Math.min(request.timeoutMs, recipe.timeoutMs, LIMITS.buildHardTimeoutMs)
   await runCommands(recipe.prepareCommands, { name: 'prepareCommands', place, log, signal, deadline })
   await runCommands(recipe.buildCommands, { name: 'buildCommands', place, log, signal, deadline })
+  const kept = await cache.preserve(place.sourceDirectory)
+  if (kept !== null) log.engine(kept.line)
+}
+
+/** A copy of the source with the build layer added; the source alone when the layer can't be read. */
+async function layOutSource(place: BuildSandbox, cache: LayerCache, request: BuildRequest, log: BuildLog): Promise<number> {
+  const files = await copyTree(request.sourceDirectory, place.sourceDirectory)
+  const restored = await cache.restore(place.sourceDirectory)
+  if (restored === null) return files
+  log.engine(restored.line)
+  if (restored.intact) return files
+  await clearLayerCache(request.cacheDirectory)
+  await removeTree(place.sourceDirectory)
+  return copyTree(request.sourceDirectory, place.sourceDirectory)
 }
 
 async function collect(request: BuildRequest, recipe: RecipeBuild, from: string, log: BuildLog): Promise<BuildOutput> {

@@ -33,7 +33,7 @@ const NODE: Interpreter = {
     '--help',
   ],
   also: ['.js', '.cjs', '.json', '.node', '/index.js', '/index.cjs', '/package.json'],
-  file: /^[\w@][\w@.+-]*(?:\/[\w@.+-]+)*$/,
+  file: /^(?:\.\/)*[\w@][\w@.+-]*(?:\/[\w@.+-]+)*$/,
 }
 const PYTHON: Interpreter = {
   valued: ['-W', '-X'],

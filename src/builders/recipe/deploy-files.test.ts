@@ -1,0 +1,129 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { IgnoreFile } from '../../core/ignore-file.ts'
+import type { TreeEntry } from '../../core/walk-tree.ts'
+import { selectDeployFiles } from './deploy-files.ts'
+
+/** Files and, as a walk finds them, the directories above them. */
+function tree(paths: readonly string[]): TreeEntry[] {
+  const entries = new Map<string, TreeEntry>()
+  const common = { mode: 0o644, bytes: 1, hardLinks: 1, uid: 0, target: null }
+  for (const path of paths) {
+    const names = path.split('/')
+    for (let end = 1; end < names.length; end++) {
+      const directory = names.slice(0, end).join('/')
+      entries.set(directory, { path: directory, kind: 'directory', ...common })
+    }
+  }
+  for (const path of paths) if (!entries.has(path)) entries.set(path, { path, kind: 'file', ...common })
+  return [...entries.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+function select(paths: readonly string[], patterns: readonly string[], ignored?: string): Record<string, string> {
+  const { files } = selectDeployFiles(tree(paths), patterns, ignored === undefined ? null : new IgnoreFile(ignored))
+  return Object.fromEntries([...files].filter(([, entry]) => entry.kind === 'file').map(([target, entry]) => [target, entry.path]))
+}
+
+const APP = ['package.json', 'dist/server.js', 'dist/public/index.html', 'node_modules/x/index.js', 'src/server.ts', '.env.example']
+
+test.each([
+  ['a path keeps its directories', ['dist'], ['dist/public/index.html', 'dist/server.js']],
+  ['a trailing slash changes nothing', ['dist/'], ['dist/public/index.html', 'dist/server.js']],
+  ['~ cuts there', ['dist/~'], ['public/index.html', 'server.js']],
+  ['~ may stand before a name', ['dist/~public'], ['public/index.html']],
+  ['~ may stand in the middle', ['./dist/~/public'], ['public/index.html']],
+  ['~ after a wildcard', ['*/~/server.*'], ['server.js', 'server.ts']],
+  ['a file by name', ['package.json'], ['package.json']],
+  ['patterns', ['dist/**/*.html', '*.json'], ['dist/public/index.html', 'package.json']],
+  ['names that begin with a dot are no exception', ['.*'], ['.env.example']],
+  ['a leading slash means the root of the build', ['/dist/server.js'], ['dist/server.js']],
+] as const)('%s', (_, patterns, expected) => {
+  expect(Object.keys(select(APP, patterns)).sort()).toEqual([...expected].sort())
+})
+
+test.each(['.', './', '/', '**', './**', '~', '/~'])('%s takes all', (pattern) => {
+  expect(Object.keys(select(APP, [pattern])).sort()).toEqual([...APP].sort())
+})
+
+test('the later pattern wins where two put a file at one place', () => {
+  expect(select(['a/x', 'b/x'], ['a/~', 'b/~'])).toEqual({ x: 'b/x' })
+})
+
+test('a file and a directory at one place are refused', () => {
+  expect(() => select(['a/x', 'b/a/x/y'], ['a', 'b/~'])).toThrow('puts both a/x and b/a/x at a/x')
+})
+
+test('.deployignore leaves out, and nothing below what it leaves out comes back', () => {
+  expect(Object.keys(select(APP, ['.'], 'node_modules/\n*.ts\n!node_modules/x/index.js\n')).sort()).toEqual(
+    ['.env.example', 'dist/public/index.html', 'dist/server.js', 'package.json'].sort(),
+  )
+})
+
+test('patterns that match nothing are named', () => {
+  expect(selectDeployFiles(tree(APP), ['dist', 'build/~'], null).unmatched).toEqual(['build/~'])
+})
+
+test.each(['../x', 'a/../../x', '~/../x'])('I9: %s is refused', (pattern) => {
+  expect(() => select(APP, [pattern])).toThrow(/leaves the build/)
+})
+
+test('more than one ~ is refused', () => {
+  expect(() => select(APP, ['~a/~b'])).toThrow(/more than one `~`/)
+})
+
+test('agrees with a slow and obvious model', () => {
+  const name = fc.constantFrom('a', 'b', 'ab', 'a.b')
+  const path = fc.array(name, { minLength: 1, maxLength: 4 }).map((names) => names.join('/'))
+  const segment = fc.constantFrom('a', 'b', '*', 'a*', '?', '**', 'ab')
+  const pattern = fc
+    .tuple(fc.array(segment, { maxLength: 2 }), fc.constantFrom('', '~/', '~'), fc.array(segment, { maxLength: 2 }))
+    .filter(([before, mark, after]) => !(mark === '' && before.length + after.length === 0))
+    .map(([before, mark, after]) => `${before.map((part) => `${part}/`).join('')}${mark}${after.join('/')}`)
+  fc.assert(
+    fc.property(fc.uniqueArray(path, { maxLength: 8 }), fc.array(pattern, { minLength: 1, maxLength: 3 }), (paths, patterns) => {
+      const files = tree(paths)
+        .filter((entry) => entry.kind === 'file')
+        .map((entry) => entry.path)
+      const expected = model(files, patterns)
+      const targets = Object.keys(expected)
+      // A file where another pattern needs a directory is refused; that has a test of its own.
+      fc.pre(!targets.some((target) => targets.some((other) => other.startsWith(`${target}/`))))
+      expect(select(files, patterns)).toEqual(expected)
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+/** Every way to split a path into cut, matched and below, each part tried against a regular expression; shortest cut first. */
+function model(files: readonly string[], patterns: readonly string[]): Record<string, string> {
+  const chosen: [string, string][] = []
+  for (const pattern of patterns) {
+    const mark = pattern.indexOf('~')
+    const before = mark === -1 ? null : expression(pattern.slice(0, mark))
+    const match = expression(mark === -1 ? pattern : pattern.slice(mark + 1))
+    for (const file of files) {
+      const names = file.split('/')
+      search: for (let cut = 0; cut < names.length; cut++) {
+        if (before === null ? cut > 0 : !before.test(joined(names.slice(0, cut)))) continue
+        for (let end = cut; end <= names.length; end++) {
+          if (!match.test(joined(names.slice(cut, end))) || (end === cut && match.source !== '^$')) continue
+          chosen.push([names.slice(cut).join('/'), file])
+          break search
+        }
+      }
+    }
+  }
+  return Object.fromEntries(chosen)
+}
+
+const joined = (names: readonly string[]) => names.map((name) => `${name}/`).join('')
+
+function expression(pattern: string): RegExp {
+  const parts = pattern.split('/').filter((part) => part !== '')
+  const source = parts.map((part) =>
+    part === '**'
+      ? '(?:[^/]+/)*'
+      : `${part.replace(/[.*?]/g, (character) => ({ '.': '\\.', '*': '[^/]*', '?': '[^/]' })[character] ?? '')}/`,
+  )
+  return new RegExp(`^${source.join('')}$`)
+}

@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest'
+import { findFailureCause } from './failure-cause.ts'
+
+const failure = (tail: string[], exitCode: number | null = 1, signal: string | null = null) => ({
+  exitCode,
+  signal,
+  oomKilled: false,
+  tail,
+})
+
+/** Lines as the tools print them: npm 10, Node 20, dash, bash, CPython 3.11, pip 23, tsc 5. */
+test.each([
+  ['/bin/sh: 1: vite: not found', 'the command vite is not there'],
+  ['sh: 1: vite: not found', 'the command vite is not there'],
+  ['bash: line 1: vite: command not found', 'the command vite is not there'],
+  ['sh: vite: not found', 'the command vite is not there'],
+  ["Error: Cannot find module 'express'", 'the module express is not there'],
+  ["Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'hono' imported from /build/source/a.js", 'the module hono is not there'],
+  ["ModuleNotFoundError: No module named 'flask'", 'the Python module flask is not there'],
+  ["npm error 404  'left-padd@^9.0.0' is not in this registry.", 'the package left-padd@^9.0.0 is not in the registry'],
+  ['npm ERR! 404 Not Found - GET https://registry.npmjs.org/left-padd - Not found', 'the package left-padd is not in the registry'],
+  ['ERROR: No matching distribution found for flaskk==9', 'there is no such Python package: flaskk==9'],
+  ['npm error Missing script: "build"', 'package.json has no script build'],
+  [
+    'npm error The `npm ci` command can only install with an existing package-lock.json or',
+    '`npm ci` needs a package-lock.json that fits package.json',
+  ],
+  ['npm error code ERESOLVE', 'the versions that the packages ask for contradict each other'],
+  ['FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory', 'Node ran out of heap memory'],
+  ['tar: write error: No space left on device', 'the disk is full'],
+  ['Error: ENOSPC: no space left on device, write', 'the disk is full'],
+  ["src/a.ts(1,7): error TS2322: Type 'string' is not assignable to type 'number'.", 'TypeScript found type errors'],
+  ['getaddrinfo EAI_AGAIN registry.npmjs.org', 'the network name registry.npmjs.org can’t be resolved'],
+  ['connect ECONNREFUSED 127.0.0.1:4873', 'a network connection failed'],
+  ['/bin/sh: 1: ./build.sh: Permission denied', 'the build may not write or run that path'],
+  ['cat: missing.txt: No such file or directory', 'a file or directory is missing'],
+  ['/bin/sh: 1: Cannot fork', 'the build may not start more processes'],
+])('%s', (line, cause) => {
+  expect(findFailureCause(failure(['some output', line, 'more output']))?.cause).toBe(cause)
+})
+
+test('a kill for memory is known from the kernel, whatever the log says', () => {
+  expect(findFailureCause({ ...failure(['Killed'], 137), oomKilled: true })?.cause).toBe('the build used more memory than it may')
+})
+
+test.each([
+  [127, null, 'a command is not there'],
+  [126, null, 'a file is not executable'],
+  [137, null, 'the command was killed, most likely for want of memory'],
+  [null, 'SIGKILL', 'the command was killed, most likely for want of memory'],
+])('exit %s, signal %s', (exitCode, signal, cause) => {
+  expect(findFailureCause(failure([], exitCode, signal))?.cause).toBe(cause)
+})
+
+test('no cause is made up', () => {
+  expect(findFailureCause(failure(['12 tests failed', 'expected 1 to be 2']))).toBeNull()
+})
