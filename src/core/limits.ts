@@ -82,6 +82,7 @@ export const LIMITS = {
   edgeRouteHosts: 256,
   /** Fences of removed routes that are remembered, oldest dropped first. */
   edgeTombstones: 10_000,
+  edgeLogBytes: 8 * MiB,
   edgeAttempts: 3,
   holdMaxMs: 10 * MINUTE,
   drainMaxMs: 60 * MINUTE,

@@ -1,0 +1,362 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { LIMITS } from '../../core/limits.ts'
+import { type EdgeContext, isProbe } from './edge-context.ts'
+import { type EdgeErrorCode, errorPage } from './error-page.ts'
+import {
+  type BodyFraming,
+  forwardedHeaderLines,
+  GENERATION_HEADER,
+  PROBE_HEADER,
+  type RawHeaders,
+  requestHead,
+  responseHeaders,
+  safeTrailers,
+} from './headers.ts'
+import type { LiveRoute, Parked } from './live-route.ts'
+import type { Flight, LiveTarget } from './live-target.ts'
+import { RequestBody } from './request-body.ts'
+import type { RequestTarget } from './request-target.ts'
+import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
+import { EventBoundary } from './sse-boundary.ts'
+import type { ExchangeSink, UpstreamConnection } from './upstream-connection.ts'
+
+/**
+ * One request and its answer. Claims a target, sends, streams back. It may try another target only while not one byte was sent, or,
+ * for GET and HEAD without a body, while not one byte of the answer has come (DESIGN.md §9.4).
+ */
+export class Exchange implements ExchangeSink, Flight, Parked {
+  readonly #context: EdgeContext
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #target: RequestTarget
+  readonly #body: RequestBody
+  readonly #isProbe: boolean
+  readonly #startedAt = performance.now()
+  readonly #tried: LiveTarget[] = []
+  #route: LiveRoute | null = null
+  #claim: LiveTarget | null = null
+  #generation = 0
+  #connection: UpstreamConnection | null = null
+  #attempts = 0
+  #isOver = false
+  #isHeadSent = false
+  #isCounted = false
+  #isContinued = false
+  #hasBodyBytes = false
+  #status = 0
+  #events: EventBoundary | null = null
+  #cutTimer: NodeJS.Timeout | null = null
+  #isDrainWatched = false
+  deadline = Number.POSITIVE_INFINITY
+
+  constructor(context: EdgeContext, request: IncomingMessage, response: ServerResponse, target: RequestTarget, framing: BodyFraming) {
+    this.#context = context
+    this.#request = request
+    this.#response = response
+    this.#target = target
+    this.#body = new RequestBody(request, framing)
+    this.#isProbe = isProbe(context, request.headers[PROBE_HEADER])
+    response.on('close', () => this.#clientClosed())
+  }
+
+  start(): void {
+    const route = this.#context.board.find(this.#target.host, this.#target.path)
+    if (route === null) return this.#refuse('unknown-host')
+    this.#route = route
+    if (route.record.held) return this.#park(route)
+    this.#count(route)
+    this.#attempt(route)
+  }
+
+  // ── hold
+  #park(route: LiveRoute): void {
+    const { board } = this.#context
+    if (route.isHoldOver || board.parked >= board.parkedMax) return this.refuse()
+    route.park(this)
+  }
+
+  proceed(): void {
+    if (!this.#isOver) this.start()
+  }
+
+  refuse(): void {
+    if (this.#isOver || this.#route === null) return
+    this.#count(this.#route)
+    this.#failWith('held')
+  }
+
+  // ── claim and send
+  #count(route: LiveRoute): void {
+    if (this.#isProbe || this.#isCounted) return
+    this.#isCounted = true
+    route.counters.requests += 1
+  }
+
+  #attempt(route: LiveRoute): void {
+    const claim = route.choose(this.#tried)
+    if (claim === null) {
+      const isFull = route.targets.some((target) => target.isFull)
+      return this.#failWith(this.#tried.length > 0 ? 'instance-unreachable' : isFull ? 'overloaded' : 'no-instance')
+    }
+    claim.flights.add(this)
+    this.#claim = claim
+    this.#generation = route.record.generation
+    this.#attempts += 1
+    if (!this.#isProbe) claim.requests += 1
+    const idle = this.#attempts > 1 ? null : claim.takeIdle(this.#body.isEmpty && isRepeatable(this.#request.method))
+    const connection = idle ?? claim.open()
+    this.#connection = connection
+    connection.begin(this)
+    if (idle !== null) this.connected()
+  }
+
+  connected(): void {
+    const { method = 'GET', rawHeaders, headers } = this.#request
+    const context = this.#context
+    const lines = forwardedHeaderLines(rawHeaders, headers.connection, {
+      clientAddress: this.#request.socket.remoteAddress ?? 'unknown',
+      protocol: 'http',
+      host: this.#target.authority,
+      listenPort: context.listenPort,
+    })
+    this.deadline = performance.now() + context.responseTimeoutMs
+    context.waiting.add(this)
+    const connection = this.#connection
+    if (connection === null) return
+    connection.sendHead(method, requestHead(method, this.#target.path, lines, this.#body.framing, null))
+    this.#body.pumpInto(connection)
+  }
+
+  // ── answer
+  information(status: number, headers: RawHeaders): void {
+    if (this.#isHeadSent || this.#request.httpVersionMinor === 0) return
+    if (status === 100) {
+      if (this.#request.headers.expect === undefined || this.#isContinued) return
+      this.#isContinued = true
+      this.#response.writeContinue()
+    } else if (status === 103) this.#response.writeEarlyHints(earlyHints(headers))
+    else if (status === 102) this.#response.writeProcessing()
+  }
+
+  head(head: ResponseHead): void {
+    this.#context.waiting.delete(this)
+    this.#isHeadSent = true
+    this.#status = head.status
+    this.#noteFirstByte()
+    const isStreamed = head.framing === 'chunked' || head.framing === 'close'
+    let headers = responseHeaders(head.rawHeaders, head.connection, head.framing === 'chunked' && this.#request.httpVersionMinor === 1)
+    if (head.status === 204) headers = without(headers, 'content-length')
+    if (this.#isProbe) headers.push(GENERATION_HEADER, String(this.#generation))
+    // A client that was never told to go on may send its body or not: after this answer nobody could tell what its next bytes are.
+    const isBodyUncertain = this.#request.headers.expect !== undefined && !this.#isContinued
+    if (this.#context.isRetiring || isBodyUncertain) headers.push('connection', 'close')
+    const response = this.#response
+    // A Date of its own would stand beside the instance's.
+    response.sendDate = !head.rawHeaders.some((name, index) => index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'date')
+    if (isStreamed && isEventStream(head.rawHeaders)) this.#events = new EventBoundary()
+    if (isStreamed && headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'trailer')) {
+      headers.push('transfer-encoding', 'chunked')
+    }
+    response.writeHead(head.status, head.reason, headers)
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#isOver) return
+    this.#hasBodyBytes = true
+    if (this.#events !== null && this.#forwardEvents(this.#events, chunk)) return
+    if (!this.#response.write(chunk)) this.#waitForClient()
+  }
+
+  /** Nothing of the body came with the head: the client gets the head now, not with the first byte. */
+  paused(): void {
+    if (this.#isHeadSent && !this.#hasBodyBytes && !this.#isOver) this.#response.flushHeaders()
+  }
+
+  end(trailers: RawHeaders): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#countAnswer()
+    if (trailers.length > 0) this.#sendTrailers(trailers)
+    // An answer that came before the whole request: the rest of the request has no reader any more.
+    const isRequestSent = this.#body.isSent
+    if (!isRequestSent) this.#body.abandon()
+    this.#response.end()
+    this.#connection?.finish(isRequestSent)
+    this.#land()
+  }
+
+  upgraded(_head: ResponseHead, socket: Socket): void {
+    // 101 without having been asked for it.
+    socket.destroy()
+    this.failed(new ResponseSyntaxError('101 without an upgrade'))
+  }
+
+  failed(error: Error & { code?: string }): void {
+    if (this.#isOver) return
+    const connection = this.#connection
+    this.#context.waiting.delete(this)
+    this.#connection = null
+    this.#body.detach()
+    const claim = this.#claim
+    if (this.#mayRepeat(connection)) {
+      // A reused connection that broke says nothing about the target; a refused one does.
+      if (claim !== null && connection?.isUsed !== true) this.#tried.push(claim)
+      this.#land()
+      const route = this.#context.board.find(this.#target.host, this.#target.path)
+      if (route === null) return this.#refuse('unknown-host')
+      this.#route = route
+      return route.record.held ? this.#park(route) : this.#attempt(route)
+    }
+    if (this.#isHeadSent) return this.#abort()
+    const isUnsent = connection === null || connection.bytesSent === 0
+    this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : isUnsent ? 'instance-unreachable' : 'instance-failed')
+  }
+
+  timeOut(): void {
+    if (!this.#isOver && !this.#isHeadSent) this.#failWith('instance-timeout')
+  }
+
+  #mayRepeat(connection: UpstreamConnection | null): boolean {
+    if (this.#isHeadSent || this.#attempts >= LIMITS.edgeAttempts || connection === null) return false
+    if (connection.bytesSent === 0) return true
+    return this.#body.isEmpty && isRepeatable(this.#request.method)
+  }
+
+  // ── cut by a drain
+  cut(): void {
+    if (this.#isOver || this.#cutTimer !== null) return
+    if (!this.#isHeadSent) return this.#failWith('drain-deadline')
+    if (this.#events === null) return this.#abort()
+    if (this.#events.isAtBoundary) return this.#endEvents()
+    this.#cutTimer = setTimeout(() => this.#abort(), LIMITS.cutGraceMs)
+  }
+
+  /** True when the stream ended here because a drain waits for it. */
+  #forwardEvents(events: EventBoundary, chunk: Buffer): boolean {
+    if (this.#cutTimer === null) {
+      events.push(chunk)
+      return false
+    }
+    const length = events.pushUntilBoundary(chunk)
+    this.#response.write(length === -1 ? chunk : chunk.subarray(0, length))
+    if (length !== -1) this.#endEvents()
+    return true
+  }
+
+  #endEvents(): void {
+    this.#isOver = true
+    this.#countAnswer()
+    this.#response.end()
+    this.#connection?.destroy()
+    this.#land()
+  }
+
+  // ── ends
+  #failWith(code: EdgeErrorCode): void {
+    if (!this.#isProbe && this.#route !== null) {
+      this.#route.counters.failures += 1
+      if (this.#claim !== null) this.#claim.failures += 1
+    }
+    this.#noteFirstByte()
+    this.#refuse(code)
+  }
+
+  #refuse(code: EdgeErrorCode): void {
+    this.#isOver = true
+    this.#connection?.destroy()
+    this.#land()
+    const page = errorPage(code, this.#request.headers.accept)
+    const headers = [...page.headers]
+    if (this.#context.isRetiring) headers.push('connection', 'close')
+    this.#body.abandon()
+    this.#response.writeHead(page.status, headers)
+    this.#response.end(page.body)
+  }
+
+  /** The head is out, the rest will not come: only a broken connection tells the client the truth. */
+  #abort(): void {
+    this.#isOver = true
+    if (!this.#isProbe && this.#route !== null) {
+      this.#route.counters.failures += 1
+      if (this.#claim !== null) this.#claim.failures += 1
+    }
+    this.#connection?.destroy()
+    this.#land()
+    this.#response.destroy()
+  }
+
+  #clientClosed(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#route?.unpark(this)
+    this.#body.detach()
+    this.#connection?.destroy()
+    this.#land()
+  }
+
+  #land(): void {
+    clearTimeout(this.#cutTimer ?? undefined)
+    this.#context.waiting.delete(this)
+    this.#claim?.land(this)
+    this.#claim = null
+    if (this.#isOver) this.#connection = null
+  }
+
+  #noteFirstByte(): void {
+    const route = this.#route
+    if (route === null || this.#isProbe) return
+    const tookMs = performance.now() - this.#startedAt
+    if (tookMs > route.counters.longestStallMs) route.counters.longestStallMs = tookMs
+  }
+
+  #countAnswer(): void {
+    if (this.#status < 500 || this.#isProbe || this.#claim === null || this.#route === null) return
+    this.#claim.serverErrors += 1
+    if (this.#generation === this.#route.record.generation) this.#route.counters.serverErrors += 1
+  }
+
+  #sendTrailers(trailers: RawHeaders): void {
+    const kept = safeTrailers(trailers)
+    // Only a chunked answer has room for them; node:http drops them silently otherwise.
+    if (kept.length > 0) this.#response.addTrailers(kept as unknown as Record<string, string>)
+  }
+
+  #waitForClient(): void {
+    const connection = this.#connection
+    connection?.pause()
+    if (this.#isDrainWatched) return
+    this.#isDrainWatched = true
+    this.#response.on('drain', () => this.#connection?.resume())
+  }
+}
+
+function isRepeatable(method: string | undefined): boolean {
+  return method === 'GET' || method === 'HEAD'
+}
+
+function isEventStream(rawHeaders: RawHeaders): boolean {
+  let isEvents = false
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    // Both names have their own length; compressed events have no boundary that could be seen.
+    if (name.length === 12 && name.toLowerCase() === 'content-type') isEvents = /^text\/event-stream\b/i.test(rawHeaders[index + 1] ?? '')
+    else if (name.length === 16 && name.toLowerCase() === 'content-encoding') return false
+  }
+  return isEvents
+}
+
+function without(headers: readonly string[], unwanted: string): string[] {
+  return headers.filter((_, index) => headers[index - (index % 2)]?.toLowerCase() !== unwanted)
+}
+
+function earlyHints(headers: RawHeaders): Record<string, string | string[]> {
+  const hints: Record<string, string | string[]> = {}
+  const links: string[] = []
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = (headers[index] ?? '').toLowerCase()
+    if (name === 'link') links.push(headers[index + 1] ?? '')
+  }
+  hints['link'] = links
+  return hints
+}

@@ -1,0 +1,151 @@
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { Server as NetServer, type Socket } from 'node:net'
+import { LIMITS } from '../../core/limits.ts'
+import type { EdgeContext } from './edge-context.ts'
+import { type EdgeErrorCode, errorPage } from './error-page.ts'
+import { Exchange } from './exchange.ts'
+import type { BodyFraming } from './headers.ts'
+import { readRequestTarget } from './request-target.ts'
+import { Tunnel } from './tunnel.ts'
+
+/** The public HTTP/1.1 server of one worker, on node:http's strict parser. */
+export class Front {
+  readonly #context: EdgeContext
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  #sweeper: NodeJS.Timeout | null = null
+
+  constructor(context: EdgeContext) {
+    this.#context = context
+    this.#server = createServer({
+      keepAliveTimeout: LIMITS.clientKeepAliveMs,
+      headersTimeout: LIMITS.clientHeadersMs,
+      requestTimeout: LIMITS.clientRequestMs,
+      maxHeaderSize: LIMITS.requestHeaderBytes,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+      joinDuplicateHeaders: true,
+      noDelay: true,
+    })
+    // node:http drops headers beyond this count; the byte bound is the one that holds.
+    this.#server.maxHeadersCount = 0
+    const onRequest = (request: IncomingMessage, response: ServerResponse) => this.#exchange(request, response)
+    this.#server.on('request', onRequest)
+    // The instance says whether the client may go on, so that it can also refuse.
+    this.#server.on('checkContinue', onRequest)
+    this.#server.on('upgrade', (request, socket, head) => this.#tunnel(request, socket as Socket, head))
+    this.#server.on('connect', (request, socket) => refuseRaw(socket as Socket, 'method-refused', request.headers.accept))
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseUnparsed(error, socket as Socket))
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  /** Takes connections from a listening socket that was inherited as `fd`. */
+  listen(fd: number): Promise<void> {
+    const everyMs = Math.min(1000, Math.max(20, this.#context.responseTimeoutMs / 4))
+    this.#sweeper = setInterval(() => this.#sweep(), everyMs)
+    this.#sweeper.unref()
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ fd }, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  /** No new connections. Those that stand get one more answer each, with `Connection: close`; idle ones end after their time. */
+  stopListening(): void {
+    this.#context.isRetiring = true
+    // http.Server.close would also destroy idle connections, on which a client may be sending right now.
+    NetServer.prototype.close.call(this.#server)
+  }
+
+  closeIdle(): void {
+    this.#server.closeIdleConnections()
+  }
+
+  destroy(): void {
+    clearInterval(this.#sweeper ?? undefined)
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #exchange(request: IncomingMessage, response: ServerResponse): void {
+    const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
+    const framing = bodyFraming(request)
+    if (target === null || framing === null) return refuseParsed(request, response)
+    new Exchange(this.#context, request, response, target, framing).start()
+  }
+
+  #tunnel(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
+    // A body before an upgrade would be read by nobody: its bytes could pass as the tunnel's.
+    const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
+    if (target === null || hasBody) return refuseRaw(socket, 'bad-request', request.headers.accept)
+    new Tunnel(this.#context, request, socket, head, target).start()
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const waiting of this.#context.waiting) if (now >= waiting.deadline) waiting.timeOut()
+    this.#context.board.sweep()
+  }
+}
+
+/** node:http keeps the first of several Host headers; another reader might keep the last. */
+function isSingleHost(request: IncomingMessage): boolean {
+  const { rawHeaders } = request
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    if (name.length === 4 && name.toLowerCase() === 'host') count += 1
+  }
+  return count === 1
+}
+
+/** How the client delimits its body; null when that is not beyond doubt. The parser has refused most doubtful shapes before. */
+function bodyFraming(request: IncomingMessage): BodyFraming | null {
+  const coding = request.headers['transfer-encoding']
+  const length = request.headers['content-length']
+  if (coding === undefined && length === undefined) return 'none'
+  if (coding !== undefined) {
+    const isPlain = coding.toLowerCase() === 'chunked' && length === undefined && request.httpVersionMinor === 1
+    return isPlain ? 'chunked' : null
+  }
+  return /^[0-9]{1,15}$/.test(length ?? '') ? Number(length) : null
+}
+
+function refuseParsed(request: IncomingMessage, response: ServerResponse): void {
+  const page = errorPage('bad-request', request.headers.accept)
+  response.writeHead(page.status, [...page.headers, 'connection', 'close'])
+  response.end(page.body)
+}
+
+function refuseRaw(socket: Socket, code: EdgeErrorCode, accept: string | undefined): void {
+  if (!socket.writable) return void socket.destroy()
+  const page = errorPage(code, accept)
+  let head = `HTTP/1.1 ${page.status} -\r\n`
+  for (let index = 0; index + 1 < page.headers.length; index += 2) head += `${page.headers[index]}: ${page.headers[index + 1]}\r\n`
+  socket.on('error', () => socket.destroy())
+  socket.end(`${head}connection: close\r\n\r\n${page.body}`)
+  // Whatever follows is not read as a request; the client gets time to read the answer.
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), LIMITS.cutGraceMs)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET') return void socket.destroy()
+  // An answer is already on its way: a second one would be read as part of it.
+  const pending = (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage
+  if (pending instanceof ServerResponse && pending.headersSent) return void socket.destroy()
+  if (error.code === 'HPE_HEADER_OVERFLOW') return refuseRaw(socket, 'header-too-large', undefined)
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return refuseRaw(socket, 'request-timeout', undefined)
+  refuseRaw(socket, 'bad-request', undefined)
+}

@@ -1,0 +1,267 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { LIMITS } from '../../core/limits.ts'
+import { type EdgeContext, isProbe } from './edge-context.ts'
+import { type EdgeErrorCode, errorPage } from './error-page.ts'
+import { forwardedHeaderLines, PROBE_HEADER, type RawHeaders, requestHead, responseHeaders } from './headers.ts'
+import type { LiveRoute } from './live-route.ts'
+import type { Flight, LiveTarget } from './live-target.ts'
+import type { RequestTarget } from './request-target.ts'
+import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
+import type { ExchangeSink, UpstreamConnection } from './upstream-connection.ts'
+import { CLOSE_1012, FrameBoundary } from './websocket-frames.ts'
+
+/**
+ * An upgrade (websocket and others) and the tunnel behind it. It claims its target like any request and counts as in flight until
+ * either side ends. A drain closes a websocket with 1012 between two frames (DESIGN.md §9.5).
+ */
+export class Tunnel implements ExchangeSink, Flight {
+  readonly #context: EdgeContext
+  readonly #request: IncomingMessage
+  readonly #client: Socket
+  readonly #target: RequestTarget
+  readonly #early: Buffer
+  readonly #startedAt = performance.now()
+  readonly #tried: LiveTarget[] = []
+  #route: LiveRoute | null = null
+  #claim: LiveTarget | null = null
+  #connection: UpstreamConnection | null = null
+  #instance: Socket | null = null
+  #frames: FrameBoundary | null = null
+  #isOver = false
+  #isHeadSent = false
+  #isAnswerChunked = false
+  #isCounted = false
+  #cutTimer: NodeJS.Timeout | null = null
+  deadline = Number.POSITIVE_INFINITY
+
+  constructor(context: EdgeContext, request: IncomingMessage, client: Socket, early: Buffer, target: RequestTarget) {
+    this.#context = context
+    this.#request = request
+    this.#client = client
+    this.#early = early
+    this.#target = target
+    client.on('error', () => client.destroy())
+    client.on('close', () => this.#end())
+  }
+
+  start(): void {
+    const route = this.#context.board.find(this.#target.host, this.#target.path)
+    if (route === null) return this.#refuse('unknown-host')
+    this.#route = route
+    if (route.record.held) return this.#wait(route)
+    this.#attempt(route)
+  }
+
+  #wait(route: LiveRoute): void {
+    const { board } = this.#context
+    if (route.isHoldOver || board.parked >= board.parkedMax) return this.#failWith('held')
+    const parked = {
+      proceed: () => (this.#isOver ? undefined : this.start()),
+      refuse: () => (this.#isOver ? undefined : this.#failWith('held')),
+    }
+    route.park(parked)
+    this.#client.once('close', () => route.unpark(parked))
+  }
+
+  #attempt(route: LiveRoute): void {
+    if (!this.#isCounted) route.counters.requests += 1
+    this.#isCounted = true
+    const claim = this.#tried.length >= LIMITS.edgeAttempts ? null : route.choose(this.#tried)
+    if (claim === null) return this.#failWith(this.#tried.length > 0 ? 'instance-unreachable' : 'no-instance')
+    claim.flights.add(this)
+    claim.requests += 1
+    this.#claim = claim
+    this.#connection = claim.open()
+    this.#connection.begin(this)
+  }
+
+  // ── the instance's side
+  connected(): void {
+    const { method = 'GET', rawHeaders, headers } = this.#request
+    const lines = forwardedHeaderLines(rawHeaders, headers.connection, {
+      clientAddress: this.#client.remoteAddress ?? 'unknown',
+      protocol: 'http',
+      host: this.#target.authority,
+      listenPort: this.#context.listenPort,
+    })
+    this.deadline = performance.now() + this.#context.responseTimeoutMs
+    this.#context.waiting.add(this)
+    // h2c is an offer that may be ignored (RFC 9110 §7.8), and through a tunnel it would hide requests from the edge.
+    const upgrade = headers.upgrade?.toLowerCase() === 'h2c' ? null : (headers.upgrade ?? null)
+    this.#connection?.sendHead(method, requestHead(method, this.#target.path, withoutSettings(lines), 'none', upgrade))
+  }
+
+  upgraded(head: ResponseHead, instance: Socket, rest: Buffer): void {
+    this.#context.waiting.delete(this)
+    this.#noteFirstByte()
+    this.#connection = null
+    this.#instance = instance
+    this.#isHeadSent = true
+    const isWebsocket = this.#request.headers.upgrade?.toLowerCase() === 'websocket'
+    if (isWebsocket) this.#frames = new FrameBoundary()
+    const upgrade = this.#request.headers.upgrade ?? ''
+    const lines = headerLines(responseHeaders(head.rawHeaders, head.connection, false))
+    this.#client.setTimeout(0)
+    this.#client.write(`HTTP/1.1 101 ${head.reason}\r\n${lines}connection: upgrade\r\nupgrade: ${upgrade}\r\n\r\n`, 'latin1')
+    this.#join(instance, rest)
+  }
+
+  #join(instance: Socket, rest: Buffer): void {
+    const client = this.#client
+    const toClient = (chunk: Buffer) => this.#passToClient(chunk)
+    if (rest.length > 0) toClient(rest)
+    if (this.#early.length > 0) instance.write(this.#early)
+    instance.on('data', toClient)
+    client.on('data', (chunk: Buffer) => {
+      if (!instance.write(chunk)) client.pause()
+    })
+    instance.on('drain', () => client.resume())
+    client.on('drain', () => instance.resume())
+    instance.on('end', () => client.end())
+    client.on('end', () => instance.end())
+    instance.on('error', () => instance.destroy())
+    instance.on('close', () => this.#end())
+    instance.resume()
+    client.resume()
+  }
+
+  #passToClient(chunk: Buffer): void {
+    if (this.#isOver) return
+    let passed = chunk
+    if (this.#cutTimer !== null && this.#frames !== null) {
+      const length = this.#frames.pushUntilBoundary(chunk)
+      if (length !== -1) passed = chunk.subarray(0, length)
+    } else this.#frames?.push(chunk)
+    if (!this.#client.write(passed)) this.#instance?.pause()
+    if (this.#cutTimer !== null && this.#frames?.isAtBoundary === true) this.#sayRestart()
+  }
+
+  // ── an instance that answers instead of upgrading
+  information(): void {}
+
+  head(head: ResponseHead): void {
+    this.#context.waiting.delete(this)
+    this.#noteFirstByte()
+    this.#isHeadSent = true
+    if (head.status >= 500 && this.#claim !== null && this.#route !== null) {
+      this.#claim.serverErrors += 1
+      this.#route.counters.serverErrors += 1
+    }
+    // HTTP/1.1 and the end of the connection delimit it; the client's next request comes on a new one.
+    this.#isAnswerChunked = head.framing === 'chunked' || head.framing === 'close'
+    const lines = headerLines(responseHeaders(head.rawHeaders, head.connection, false))
+    const framing = this.#isAnswerChunked ? 'transfer-encoding: chunked\r\n' : ''
+    this.#client.write(`HTTP/1.1 ${head.status} ${head.reason}\r\n${lines}${framing}connection: close\r\n\r\n`, 'latin1')
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#isOver) return
+    if (this.#isAnswerChunked) this.#client.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+    const hasRoom = this.#client.write(chunk)
+    if (this.#isAnswerChunked) this.#client.write('\r\n', 'latin1')
+    if (hasRoom) return
+    this.#connection?.pause()
+    this.#client.once('drain', () => this.#connection?.resume())
+  }
+
+  paused(): void {}
+
+  end(_trailers: RawHeaders): void {
+    this.#isOver = true
+    if (this.#isAnswerChunked) this.#client.write('0\r\n\r\n')
+    this.#client.end()
+    this.#client.resume()
+    this.#connection?.finish(false)
+    this.#connection = null
+    this.#land()
+  }
+
+  failed(error: Error): void {
+    if (this.#isOver) return
+    const connection = this.#connection
+    this.#connection = null
+    this.#context.waiting.delete(this)
+    if (connection !== null && connection.bytesSent === 0 && this.#claim !== null) {
+      this.#tried.push(this.#claim)
+      this.#land()
+      return this.start()
+    }
+    if (this.#isHeadSent) return this.#end()
+    this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : 'instance-failed')
+  }
+
+  timeOut(): void {
+    if (!this.#isOver && !this.#isHeadSent) this.#failWith('instance-timeout')
+  }
+
+  // ── cut by a drain
+  cut(): void {
+    if (this.#isOver || this.#cutTimer !== null) return
+    if (!this.#isHeadSent) return this.#failWith('drain-deadline')
+    if (this.#frames === null) return this.#end()
+    this.#cutTimer = setTimeout(() => this.#end(), LIMITS.cutGraceMs)
+    if (this.#frames.isAtBoundary) this.#sayRestart()
+  }
+
+  #sayRestart(): void {
+    this.#isOver = true
+    this.#client.end(CLOSE_1012)
+    this.#client.resume()
+    this.#instance?.destroy()
+    this.#land()
+    const client = this.#client
+    const timer = setTimeout(() => client.destroy(), LIMITS.cutGraceMs)
+    client.once('close', () => clearTimeout(timer))
+  }
+
+  // ── ends
+  #failWith(code: EdgeErrorCode): void {
+    if (this.#route !== null && !isProbe(this.#context, this.#request.headers[PROBE_HEADER])) this.#route.counters.failures += 1
+    if (this.#claim !== null) this.#claim.failures += 1
+    this.#refuse(code)
+  }
+
+  #refuse(code: EdgeErrorCode): void {
+    this.#isOver = true
+    const page = errorPage(code, this.#request.headers.accept)
+    this.#client.end(`HTTP/1.1 ${page.status} -\r\n${headerLines(page.headers)}connection: close\r\n\r\n${page.body}`)
+    this.#client.resume()
+    this.#connection?.destroy()
+    this.#connection = null
+    this.#land()
+  }
+
+  #end(): void {
+    if (this.#isOver && this.#claim === null && this.#instance === null) return
+    this.#isOver = true
+    this.#connection?.destroy()
+    this.#connection = null
+    this.#instance?.destroy()
+    this.#instance = null
+    this.#client.destroy()
+    this.#land()
+  }
+
+  #land(): void {
+    if (this.#isOver) clearTimeout(this.#cutTimer ?? undefined)
+    this.#context.waiting.delete(this)
+    this.#claim?.land(this)
+    this.#claim = null
+  }
+
+  #noteFirstByte(): void {
+    const counters = this.#route?.counters
+    if (counters !== undefined) counters.longestStallMs = Math.max(counters.longestStallMs, performance.now() - this.#startedAt)
+  }
+}
+
+function headerLines(headers: readonly string[]): string {
+  let lines = ''
+  for (let index = 0; index + 1 < headers.length; index += 2) lines += `${headers[index]}: ${headers[index + 1]}\r\n`
+  return lines
+}
+
+function withoutSettings(lines: string): string {
+  return lines.replace(/^http2-settings:.*\r\n/im, '')
+}
