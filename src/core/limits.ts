@@ -26,7 +26,8 @@ export const LIMITS = {
   undoRetries: 5,
   wakeMs: 60 * SECOND,
   reaperPeriodMs: 15 * SECOND,
-  restartBackoffFirstMs: 500,
+  reconcilePeriodMs: 1 * SECOND,
+  healthMonitorPeriodMs: 1 * SECOND,
   restartBackoffMaxMs: 60 * SECOND,
   eventDataBytes: 32 * KiB,
   // ── logs
@@ -131,10 +132,10 @@ export const LIMITS = {
   pidsPerInstance: 512,
   commandOutputBytes: 64 * KiB,
   /** Until a supervisor that has claimed its launch must have written who it is. */
-  claimMs: 5 * SECOND,
-  /** Parts of an instance's log that are read at once. */
+  claimMs: 30 * SECOND,
   /** From the end of an instance's last process until its supervisor has written the exit code. */
   supervisorEndMs: 5 * SECOND,
+  /** Part of an instance's log that is read at once. */
   logChunkBytes: 256 * KiB,
   /** Notes about when a log had which length. */
   logTimesBytes: 256 * KiB,

@@ -134,6 +134,8 @@ export interface DeploymentFacts {
   readonly published: { readonly reference: string | null; readonly note: string } | null
   readonly releaseCommand: { readonly exitCode: number; readonly tookMs: number } | null
   readonly attempts: readonly ProbeAttempt[]
+  /** With temporaryShutdown: when the last old instance had stopped, ISO time. */
+  readonly oldStoppedAt: string | null
   /** Generation of the route that this deployment's swap made. */
   readonly generation: number | null
   readonly receipt: SwapReceipt | null
@@ -191,6 +193,7 @@ export const EMPTY_FACTS: DeploymentFacts = {
   published: null,
   releaseCommand: null,
   attempts: [],
+  oldStoppedAt: null,
   generation: null,
   receipt: null,
   warnings: [],

@@ -1,0 +1,208 @@
+import type { Deployment, DeploymentError, Instance, Verdict } from '../domain/deployment.ts'
+import { assertMove, type DeploymentStatus, type StageName, STATUS_OF_STAGE, stageAfter } from '../domain/deployment-machine.ts'
+import type { EventType, NewEvent } from '../domain/event.ts'
+import { type InstanceId, instanceIdFor, releaseIdFor } from '../domain/ids.ts'
+import { StageAbort, type StageOutcome } from '../stages/stage.ts'
+import type { Queryable } from '../store/database.ts'
+import type { ServiceEnvironment } from '../store/sql/catalog.ts'
+import { mergeFacts } from '../store/sql/deployments.ts'
+import { appendEvents } from '../store/sql/events.ts'
+import { adoptInstances, markStandby, removeOtherInstances, saveInstances } from '../store/sql/instances.ts'
+import { assertFence, type Lease, takeLease } from '../store/sql/leases.ts'
+import { insertRelease } from '../store/sql/releases.ts'
+import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
+import { setLive } from '../store/sql/live.ts'
+import type { EngineDependencies } from './dependencies.ts'
+import { instanceVariables } from './variables.ts'
+import type { Work } from './work.ts'
+
+type PendingEvent = NewEvent & { readonly terminal?: boolean }
+
+/**
+ * The only writer of outcomes. A stage's result, its events and the entry into the next stage are one transaction, under the fence:
+ * after a crash the deployment stands exactly at the stage that was cut. Returns the lease with its new, larger fence; null = settled.
+ */
+export async function commitStage(dependencies: EngineDependencies, tx: Queryable, work: Work, outcome: StageOutcome): Promise<Lease | null> {
+  const { deployment, lease } = work
+  const stage = stageOf(deployment)
+  await assertFence(tx, lease)
+  await closeStageRun(tx, lease, stage, outcome.kind === 'skipped' ? 'skipped' : 'done', outcome.reason)
+  const facts = mergeFacts(deployment.facts, outcome.facts ?? {})
+  const after: Deployment = { ...deployment, facts }
+  if (outcome.instances !== undefined) {
+    await saveInstances(tx, outcome.instances)
+    const own = outcome.instances.filter((instance) => instance.deploymentId === deployment.id)
+    if (own.length > 0) await removeOtherInstances(tx, deployment.id, own.map((instance) => instance.id))
+  }
+  const events: PendingEvent[] = [
+    event(work, outcome.kind === 'skipped' ? 'stage.skipped' : 'stage.finished', outcome.reason, { stage }),
+    ...(outcome.events ?? []).map((more) => ({ ...event(work, more.type, more.message, more.data), instanceId: more.instanceId })),
+    ...(outcome.facts?.warnings ?? []).map((warning) => event(work, 'deployment.warning', warning, { stage })),
+  ]
+  const more: Partial<DeploymentColumns> = {}
+  if (stage === 'publish') more.releaseId = await makeRelease(dependencies, tx, { ...work, deployment: after }, events)
+  if (stage === 'swap') await makeLive(tx, work, events)
+  const next = stageAfter(stage)
+  if (next === null) {
+    events.push(event(work, 'deployment.settled', settledMessage(work), {}, true))
+    await updateDeployment(tx, deployment.id, { facts, settled: true, statusReason: settledMessage(work) })
+    await tx.query('delete from leases where deployment_id = $1', [deployment.id])
+    await appendEvents(tx, events)
+    return null
+  }
+  const entered = await enterStage(dependencies, tx, work.target, { ...after, releaseId: more.releaseId ?? after.releaseId }, next, lease, more)
+  await appendEvents(tx, [...events, ...entered.events])
+  return entered.lease
+}
+
+export interface DeploymentColumns {
+  releaseId: Deployment['releaseId']
+}
+
+/** Writes "this stage has begun": status, stage run, planned instances. Refuses when a cancel was asked for and can still be honoured. */
+export async function enterStage(
+  dependencies: EngineDependencies,
+  tx: Queryable,
+  target: ServiceEnvironment,
+  deployment: Deployment,
+  stage: StageName,
+  lease: Pick<Lease, 'deploymentId'>,
+  more: Partial<DeploymentColumns> = {},
+): Promise<{ lease: Lease; events: PendingEvent[] }> {
+  const status: DeploymentStatus = STATUS_OF_STAGE[stage]
+  assertMove(deployment.status, status)
+  const canceled = await updateDeployment(tx, deployment.id, {
+    status,
+    stage,
+    facts: deployment.facts,
+    ...(more.releaseId === undefined || more.releaseId === null ? {} : { releaseId: more.releaseId }),
+    statusReason: '',
+    isSlotFree: status === 'running',
+  })
+  if (canceled && status !== 'running') throw new StageAbort('canceled')
+  const fence = await takeLease(tx, lease.deploymentId, dependencies.owner)
+  await openStageRun(tx, { deploymentId: deployment.id, fence }, stage)
+  const events = [event({ target, deployment }, 'stage.started', `${stage} has begun`, { stage })]
+  if (stage === 'launch') await planInstances(dependencies, tx, target, deployment)
+  if (stage === 'retire') await markStandby(tx, target.id, deployment.id, deployment.facts.config?.deploy.standbyMs ?? 0)
+  return { lease: { deploymentId: deployment.id, fence }, events }
+}
+
+/** Rows before real things: the instances that launch is going to start, adopted ones first. */
+async function planInstances(dependencies: EngineDependencies, tx: Queryable, target: ServiceEnvironment, deployment: Deployment): Promise<void> {
+  const { releaseId, facts } = deployment
+  if (releaseId === null || facts.config === null) throw new Error('launch was entered without a release')
+  const count = target.instances ?? facts.config.run.instances
+  const serverId = dependencies.owner.serverId
+  const isAdopting = deployment.kind === 'rollback' && dependencies.drivers.runtime.capabilities.restartsStopped
+  const adopted = isAdopting ? await adoptInstances(tx, { from: releaseId, to: deployment.id, serverId, count }) : []
+  const fresh = Array.from({ length: count - adopted.length }, (_, place): Instance => {
+    const index = adopted.length + place
+    return {
+      id: instanceIdFor(deployment.id, index, 0),
+      deploymentId: deployment.id,
+      releaseId,
+      serviceEnvironmentId: target.id,
+      serverId,
+      index,
+      state: 'starting',
+      address: null,
+      restarts: 0,
+      standbyUntil: null,
+    }
+  })
+  await saveInstances(tx, fresh)
+}
+
+async function makeRelease(dependencies: EngineDependencies, tx: Queryable, work: Work, events: PendingEvent[]) {
+  const { facts, id, serviceEnvironmentId, trigger } = work.deployment
+  if (facts.revision === null || facts.artifact === null || facts.config === null) throw new Error('publish ended without an artifact')
+  const about = { target: work.target, deployment: work.deployment, release: null, config: facts.config }
+  const variables = await instanceVariables(dependencies, tx, about)
+  const release = await insertRelease(tx, {
+    id: releaseIdFor(id),
+    serviceEnvironmentId,
+    deploymentId: id,
+    revision: facts.revision,
+    artifact: facts.artifact,
+    config: facts.config,
+    buildKey: facts.buildKey,
+    trigger,
+    sealedVariables: dependencies.sealer.seal(JSON.stringify(variables)),
+  })
+  events.push(event(work, 'release.created', `v${release.number} was made`, { number: release.number, artifact: release.artifact }))
+  return release.id
+}
+
+/** From here on the new deployment serves: the old one is superseded or rolled back, settled, and its worker is fenced out (I6). */
+async function makeLive(tx: Queryable, work: Work, events: PendingEvent[]): Promise<void> {
+  const { deployment, target } = work
+  const replaced = await setLive(tx, { serviceEnvironmentId: target.id, deploymentId: deployment.id, isRollback: deployment.kind === 'rollback' })
+  if (replaced !== null) {
+    const type = deployment.kind === 'rollback' ? 'deployment.rolled_back' : 'deployment.superseded'
+    const message = `${deployment.id} took its place`
+    events.push({ ...event(work, type, message, { replacedBy: deployment.id }, true), deploymentId: replaced })
+  }
+  events.push(
+    event(work, 'deployment.running', `${target.service} serves at ${target.host}`, { release: work.release?.number ?? null }),
+    event(work, 'release.active', `v${work.release?.number ?? '?'} is live`, { number: work.release?.number ?? null }),
+    event(work, 'service.running', `${target.service} runs`, {}),
+  )
+}
+
+function settledMessage(work: Work): string {
+  return `${work.target.service} ${work.release === null ? '' : `v${work.release.number} `}is live`
+}
+
+/** Decides that the deployment ends. From then on only undo and settling are left, also after a crash. */
+export async function commitVerdict(tx: Queryable, work: Work, verdict: Verdict, error: DeploymentError | null, reason: string): Promise<void> {
+  const { deployment, lease } = work
+  await assertFence(tx, lease)
+  if (deployment.stage !== null) await closeStageRun(tx, lease, deployment.stage, verdict, reason)
+  await updateDeployment(tx, deployment.id, { verdict, error, statusReason: reason })
+  const stageFailed = verdict === 'failed' ? [event(work, 'stage.failed', reason, { stage: deployment.stage, code: error?.code ?? null })] : []
+  await appendEvents(tx, stageFailed)
+}
+
+/** Undo is done: the deployment ends as decided and its slot is free. */
+export async function commitEnding(tx: Queryable, work: Work, instances: readonly Instance[]): Promise<void> {
+  const { deployment, lease } = work
+  const { verdict } = deployment
+  if (verdict === null) throw new Error('an ending without a verdict')
+  await assertFence(tx, lease)
+  assertMove(deployment.status, verdict)
+  await saveInstances(tx, instances)
+  await updateDeployment(tx, deployment.id, { status: verdict, settled: true, isSlotFree: true })
+  await tx.query('delete from leases where deployment_id = $1', [deployment.id])
+  const type: EventType = verdict === 'failed' ? 'deployment.failed' : 'deployment.canceled'
+  const data = deployment.error === null ? {} : { code: deployment.error.code, hint: deployment.error.hint, stage: deployment.error.stage }
+  await appendEvents(tx, [event(work, type, deployment.statusReason, data, true)])
+}
+
+/** An event about the deployment at hand. */
+export function event(
+  about: Pick<Work, 'target' | 'deployment'>,
+  type: EventType,
+  message: string,
+  data: Readonly<Record<string, unknown>> = {},
+  terminal = false,
+): PendingEvent & { instanceId: InstanceId | null } {
+  const { deployment, target } = about
+  return {
+    type,
+    message,
+    projectId: target.projectId,
+    environmentId: target.environmentId,
+    serviceId: target.serviceId,
+    serviceEnvironmentId: target.id,
+    deploymentId: deployment.id,
+    instanceId: null,
+    data,
+    terminal,
+  }
+}
+
+function stageOf(deployment: Deployment): StageName {
+  if (deployment.stage === null) throw new Error(`${deployment.id} is in no stage`)
+  return deployment.stage
+}

@@ -1,0 +1,75 @@
+import type { Clock } from '../core/clock.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import { printable } from '../core/printable.ts'
+import type { Redactor } from '../core/redact.ts'
+import type { DeploymentId } from '../domain/ids.ts'
+import type { LogLine } from '../domain/log-line.ts'
+import type { Database } from '../store/database.ts'
+import type { Owner } from '../store/sql/leases.ts'
+import { appendLog, type NewLogLine } from '../store/sql/log.ts'
+
+/** Collects a deployment's lines and writes them in batches. Memory is bounded: what a slow database can't take is dropped and said. */
+export class LogWriter {
+  readonly #options: { database: Database; deploymentId: DeploymentId; owner: Owner; clock: Clock; logger: Logger }
+  readonly #redact: Redactor
+  #lines: NewLogLine[] = []
+  #dropped = 0
+  #written = 0
+  #saidFull = false
+  #timer: NodeJS.Timeout | null = null
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(options: { database: Database; deploymentId: DeploymentId; owner: Owner; clock: Clock; logger: Logger }, redact: Redactor) {
+    this.#options = options
+    this.#redact = redact
+  }
+
+  write(stream: LogLine['stream'], text: string, source: string | null): void {
+    const isOurs = stream === 'engine' || stream === 'command'
+    if (!isOurs && (this.#lines.length >= LIMITS.logLinesBuffered || this.#isFull(text))) {
+      this.#dropped += 1
+      return
+    }
+    const at = new Date(this.#options.clock.now()).toISOString()
+    for (const line of text.split('\n')) this.#lines.push({ at, stream, source, text: printable(this.#redact(line)).slice(0, LIMITS.logLineBytes) })
+    this.#timer ??= setTimeout(() => void this.flush(), LIMITS.logFlushMs)
+  }
+
+  /** The database keeps the exact count; this one keeps a flood from reaching it at all. */
+  #isFull(text: string): boolean {
+    this.#written += text.length + 1
+    if (this.#written <= LIMITS.deploymentLogBytes) return false
+    if (!this.#saidFull) {
+      this.#saidFull = true
+      this.write('engine', `the log is full (${LIMITS.deploymentLogBytes / 1024 / 1024} MiB): further output is dropped`, null)
+    }
+    return true
+  }
+
+  /** Writes what there is; resolves when it is durable or given up. */
+  flush(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#writing = this.#writing.then(() => this.#writeBatch())
+    return this.#writing
+  }
+
+  async #writeBatch(): Promise<void> {
+    const lines = this.#lines
+    this.#lines = []
+    if (this.#dropped > 0) {
+      lines.push({ at: new Date(this.#options.clock.now()).toISOString(), stream: 'engine', source: null, text: `${this.#dropped} lines of output were dropped` })
+      this.#dropped = 0
+    }
+    const { database, deploymentId, owner, logger } = this.#options
+    for (let at = 0; at < lines.length; at += LIMITS.logLinesPerBatch) {
+      try {
+        await appendLog(database, deploymentId, owner, lines.slice(at, at + LIMITS.logLinesPerBatch))
+      } catch (error) {
+        logger.warn('log lines could not be written', { deploymentId, lines: lines.length - at, error })
+        return
+      }
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import type { Deployment } from '../domain/deployment.ts'
+import type { Release } from '../domain/release.ts'
+import type { ServiceConfig } from '../domain/service-config.ts'
+import type { Queryable } from '../store/database.ts'
+import type { ServiceEnvironment } from '../store/sql/catalog.ts'
+import { readSealedVariables } from '../store/sql/releases.ts'
+import { readVariableLayers } from '../store/sql/variable-layers.ts'
+import { builtinVariables, type EngineDependencies, type VariableLayer } from './dependencies.ts'
+
+/** The values of the present, with the config file's own keys on top (DESIGN.md §4). */
+export async function presentLayers(
+  dependencies: Pick<EngineDependencies, 'sealer'>,
+  db: Queryable,
+  target: ServiceEnvironment,
+  config: ServiceConfig,
+): Promise<VariableLayer[]> {
+  const rows = await readVariableLayers(db, target)
+  const layer = (name: string, scope: 'project' | 'environment' | 'service'): VariableLayer => ({
+    name,
+    values: Object.fromEntries(rows.filter((row) => row.scope === scope).map((row) => [row.name, dependencies.sealer.open(row.sealedValue)])),
+  })
+  return [
+    layer('project', 'project'),
+    layer('environment', 'environment'),
+    layer('service', 'service'),
+    { name: 'configuration file', values: config.run.env },
+  ]
+}
+
+/**
+ * The complete environment of an instance: as sealed with its release, or of the present for a release that is still to be made and for
+ * `variables: current`. The built-in ones always speak of the deployment at hand.
+ */
+export async function instanceVariables(
+  dependencies: Pick<EngineDependencies, 'sealer' | 'resolveVariables'>,
+  db: Queryable,
+  about: { target: ServiceEnvironment; deployment: Deployment; release: Release | null; config: ServiceConfig },
+): Promise<Readonly<Record<string, string>>> {
+  const builtins = builtinVariables(about.target, about.deployment, about.release?.number ?? null)
+  if (about.release !== null && about.deployment.options.variables === 'sealed') {
+    const sealed = await readSealedVariables(db, about.release.id)
+    if (sealed !== null) return { ...(JSON.parse(dependencies.sealer.open(sealed)) as Record<string, string>), ...builtins }
+  }
+  const layers = await presentLayers(dependencies, db, about.target, about.config)
+  return { ...dependencies.resolveVariables(layers, builtins), ...builtins }
+}
+
+/** Values that must never appear in a log line of this deployment. */
+export async function secretValues(dependencies: Pick<EngineDependencies, 'sealer'>, db: Queryable, target: ServiceEnvironment): Promise<string[]> {
+  const rows = await readVariableLayers(db, target)
+  return rows.filter((row) => row.secret).map((row) => dependencies.sealer.open(row.sealedValue))
+}

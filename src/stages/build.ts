@@ -1,0 +1,82 @@
+import { join } from 'node:path'
+import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Artifact } from '../domain/deployment.ts'
+import type { Builder, BuildRequest } from '../builders/builder.ts'
+import { done, skipped, type Stage, type StageContext } from './stage.ts'
+
+/** Source → artifact, in a sandbox that is removed whatever happens. Skipped when a kept release has the same build key. */
+export const build: Stage = {
+  name: 'build',
+
+  async run(context) {
+    context.crashPoint('build.before')
+    const builder = builderOf(context)
+    const request = await requestOf(context)
+    const buildKey = await builder.buildKey(request)
+    const same = context.deployment.options.rebuild ? null : await context.findRelease(buildKey)
+    if (same !== null && (await isKept(context, same.artifact))) {
+      return skipped(`same source and configuration as v${same.number}`, { facts: { buildKey, artifact: same.artifact, scan: null } })
+    }
+    try {
+      context.crashPoint('build.sandbox-made')
+      const output = await builder.build(request)
+      context.crashPoint('build.done-not-stored')
+      const artifact = output.kind === 'image' ? output.artifact : await context.drivers.artifacts.put(output.directory)
+      context.crashPoint('build.stored-not-recorded')
+      return done(describe(artifact), { facts: { buildKey, artifact } })
+    } finally {
+      await builder.cleanUp(request)
+    }
+  },
+
+  async undo(context) {
+    if (context.facts.config === null) return
+    await builderOf(context).cleanUp({ key: keyOf(context), workDirectory: context.directories.scratch })
+  },
+}
+
+function builderOf(context: StageContext): Builder {
+  const kind = configOf(context).build.kind
+  const builder = context.drivers.builders[kind]
+  if (builder === null) throw new ShiplockError('CONFIG_INVALID', `no builder for ${kind}`)
+  return builder
+}
+
+export function configOf(context: StageContext) {
+  if (context.facts.config === null) throw new Error('a stage ran before the configuration was read')
+  return context.facts.config
+}
+
+function keyOf(context: StageContext): string {
+  return context.deployment.id
+}
+
+async function requestOf(context: StageContext): Promise<BuildRequest> {
+  const config = configOf(context)
+  const timeoutMs = config.build.kind === 'image' ? LIMITS.buildHardTimeoutMs : Math.min(config.build.timeoutMs, LIMITS.buildHardTimeoutMs)
+  return {
+    key: keyOf(context),
+    projectId: context.deployment.projectId,
+    serviceEnvironmentId: context.deployment.serviceEnvironmentId,
+    config: config.build,
+    sourceDirectory: join(context.directories.workspace, context.deployment.options.rootDirectory ?? '.'),
+    workDirectory: context.directories.scratch,
+    cacheDirectory: context.directories.cache,
+    env: await context.variables(),
+    startCommands: config.run.startCommands,
+    timeoutMs,
+    onLine: (line, kind) => context.log(kind, line),
+    signal: context.signal,
+  }
+}
+
+async function isKept(context: StageContext, artifact: Artifact): Promise<boolean> {
+  return artifact.kind === 'image' || (await context.drivers.artifacts.find(artifact.digest)) !== null
+}
+
+function describe(artifact: Artifact): string {
+  return artifact.kind === 'image'
+    ? `image ${artifact.digest.slice(0, 19)}`
+    : `${artifact.files} files, ${(artifact.bytes / 1024).toFixed(0)} KiB, ${artifact.digest.slice(0, 19)}`
+}

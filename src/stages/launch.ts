@@ -1,0 +1,109 @@
+import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Instance } from '../domain/deployment.ts'
+import { instanceIdFor } from '../domain/ids.ts'
+import { configOf } from './build.ts'
+import { logTailOf } from './instance-labels.ts'
+import { done, type Stage, type StageContext, type StageEvent } from './stage.ts'
+import { describeExit, waitReady } from './wait-ready.ts'
+
+/**
+ * Starts the planned instances beside the live ones, in parallel. Their rows were written when the stage was entered, so nothing real
+ * is ever without a row. Warm or standby instances of the same release were adopted by that plan and are merely started again.
+ */
+export const launch: Stage = {
+  name: 'launch',
+
+  async run(context) {
+    context.crashPoint('launch.before')
+    const oldStoppedAt = await stopOldFirst(context)
+    const started = await Promise.all(context.instances.map((instance) => start(context, instance)))
+    context.crashPoint('launch.started-not-recorded')
+    return done(`${started.length} ${started.length === 1 ? 'instance' : 'instances'} started`, {
+      instances: started.map((entry) => entry.instance),
+      events: started.map((entry) => entry.event),
+      facts: { oldStoppedAt },
+    })
+  },
+
+  async undo(context) {
+    await Promise.all(context.instances.map((instance) => discard(context, instance)))
+    await startOldAgain(context)
+  },
+}
+
+async function start(context: StageContext, instance: Instance): Promise<{ instance: Instance; event: StageEvent }> {
+  const spec = await context.specOf(instance)
+  const status = await context.drivers.runtime.start(spec, context.fence, context.signal)
+  if (status.state !== 'running') {
+    const tail = await logTailOf(context, instance.id, LIMITS.errorLogTailLines)
+    throw new ShiplockError('LAUNCH_FAILED', `${describeExit(status)} right after its start`, { details: { logTail: tail } })
+  }
+  const message = `instance ${instance.index} started on ${status.address.host}:${status.address.port}`
+  context.log('engine', message)
+  return {
+    instance: { ...instance, state: 'starting', address: status.address },
+    event: { type: 'instance.started', message, instanceId: instance.id, data: { address: status.address } },
+  }
+}
+
+/** Ids of every replacement that verify may have made for this copy: derived, so found again after a crash. */
+export function possibleIds(context: StageContext, instance: Instance): Instance['id'][] {
+  const derived = Array.from({ length: configOf(context).deploy.readinessCheck.attempts }, (_, attempt) =>
+    instanceIdFor(context.deployment.id, instance.index, attempt),
+  )
+  return [...new Set([instance.id, ...derived])]
+}
+
+async function discard(context: StageContext, instance: Instance): Promise<void> {
+  const { runtime } = context.drivers
+  for (const id of possibleIds(context, instance)) {
+    await runtime.stop(id, { timeoutMs: configOf(context).deploy.stopTimeoutMs }, context.fence)
+    // An adopted instance goes back to where it was taken from: standby, for the next rollback.
+    if (!isAdopted(context, instance)) await runtime.remove(id, context.fence)
+  }
+}
+
+/** Adopted: made by an earlier deployment, taken over by this rollback. */
+export function isAdopted(context: Pick<StageContext, 'deployment'>, instance: Instance): boolean {
+  return !instance.id.startsWith(`ins_${context.deployment.id.slice('dep_'.length)}_`)
+}
+
+/** `temporaryShutdown: true`: the edge holds new requests, the old instances finish theirs and stop. ISO time of the stop, else null. */
+async function stopOldFirst(context: StageContext): Promise<string | null> {
+  const config = configOf(context).deploy
+  const old = context.others.filter((instance) => instance.state === 'serving')
+  if (!config.temporaryShutdown || old.length === 0) return null
+  const { edge, runtime } = context.drivers
+  const routeId = context.deployment.serviceEnvironmentId
+  context.log('engine', 'temporaryShutdown: the edge holds new requests while the old instances stop')
+  await edge.hold(routeId, { maxMs: LIMITS.holdMs, fence: context.fence })
+  const ids = old.map((instance) => instance.id)
+  await edge.drain(routeId, ids, { timeoutMs: config.drainTimeoutMs, fence: context.fence })
+  await Promise.all(ids.map((id) => runtime.stop(id, { timeoutMs: config.stopTimeoutMs }, context.fence)))
+  context.crashPoint('swap.old-stopped')
+  return context.facts.oldStoppedAt ?? new Date(context.clock.now()).toISOString()
+}
+
+/** The way back of `stopOldFirst`: the old instances run and are ready again before the hold ends (I1). */
+async function startOldAgain(context: StageContext): Promise<void> {
+  if (context.facts.config === null || !configOf(context).deploy.temporaryShutdown) return
+  const { edge, runtime } = context.drivers
+  const routeId = context.deployment.serviceEnvironmentId
+  const old = context.others.filter((instance) => instance.state === 'serving')
+  if (old.length === 0) return
+  const targets = await Promise.all(
+    old.map(async (instance) => {
+      const status = await runtime.start(await context.specOf(instance), context.fence, AbortSignal.timeout(LIMITS.holdMs))
+      if (status.state !== 'running') throw new ShiplockError('LAUNCH_FAILED', `the old instance ${instance.index} did not start again: ${describeExit(status)}`)
+      const readiness = await waitReady(instance, configOf(context).deploy.readinessCheck, {
+        runtime,
+        clock: context.clock,
+        signal: AbortSignal.timeout(LIMITS.holdMs),
+      })
+      if (!readiness.ready) throw new ShiplockError('NOT_READY', `the old instance ${instance.index}: ${readiness.reason}`)
+      return { instanceId: instance.id, ...readiness.address }
+    }),
+  )
+  await edge.swap({ routeId, hosts: [context.host], pathPrefix: '', targets, fence: context.fence, ifGeneration: null })
+}

@@ -1,0 +1,126 @@
+import type { ArtifactStore } from '../artifacts/artifact-store.ts'
+import type { Builder } from '../builders/builder.ts'
+import type { Clock } from '../core/clock.ts'
+import type { CrashPoint } from '../core/crash-points.ts'
+import type { Deployment, DeploymentFacts, Instance, Source } from '../domain/deployment.ts'
+import type { StageName } from '../domain/deployment-machine.ts'
+import type { EventType } from '../domain/event.ts'
+import type { InstanceId } from '../domain/ids.ts'
+import type { LogLine } from '../domain/log-line.ts'
+import type { Release } from '../domain/release.ts'
+import type { BuildConfig, ServiceConfig } from '../domain/service-config.ts'
+import type { Edge } from '../edge/edge.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { InstanceSpec, Runtime } from '../runtimes/runtime.ts'
+import type { Scanner } from '../scanner/scanner.ts'
+import type { SourceFetcher } from '../sources/source.ts'
+
+/** How the configuration of a fetched source is read; `config/` does it, `main.ts` hands it over. */
+export interface ConfigReader {
+  resolveService(request: {
+    readonly directory: string
+    readonly serviceName: string
+    readonly configPath: string | null
+    readonly rootDirectory: string | null
+  }): Promise<{ readonly config: ServiceConfig; readonly origin: string; readonly detected: readonly string[] }>
+}
+
+/** Everything outside that a stage may act on. */
+export interface Drivers {
+  readonly sources: Readonly<Record<Source['kind'], SourceFetcher | null>>
+  readonly builders: Readonly<Record<BuildConfig['kind'], Builder | null>>
+  readonly artifacts: ArtifactStore
+  readonly scanner: Scanner
+  readonly registry: Registry
+  readonly runtime: Runtime
+  readonly edge: Edge
+  readonly config: ConfigReader
+}
+
+/** Directories of one deployment, on this server; made by the engine before fetch, removed when the deployment settles. */
+export interface Directories {
+  readonly workspace: string
+  readonly scratch: string
+  /** Shared by all deployments of the service and environment. */
+  readonly cache: string
+}
+
+/** What a stage knows. It is loaded afresh before each stage; nothing is carried over in memory. */
+export interface StageContext {
+  readonly deployment: Deployment
+  readonly facts: DeploymentFacts
+  readonly names: { readonly project: string; readonly environment: string; readonly service: string }
+  readonly host: string
+  /** Known from publish on, and from the start for a rollback. */
+  readonly release: Release | null
+  /** Instances of this deployment, all states but removed. */
+  readonly instances: readonly Instance[]
+  /** Instances of other deployments of this service and environment that still exist. */
+  readonly others: readonly Instance[]
+  /** Grows with every stage entered; every driver call carries it. */
+  readonly fence: number
+  /** Aborted with a StageAbort on cancel, time-out, lost lease or server stop. */
+  readonly signal: AbortSignal
+  readonly drivers: Drivers
+  readonly clock: Clock
+  readonly directories: Directories
+  /** The variables of an instance, SHIPLOCK_* included: as sealed with the release, or resolved now. Throws VARIABLE_UNRESOLVED. */
+  variables(): Promise<Readonly<Record<string, string>>>
+  /** The newest kept release of this service and environment with that build key. */
+  findRelease(buildKey: string): Promise<Release | null>
+  /** Everything the runtime needs to start that instance: its own release's artifact, config and variables. */
+  specOf(instance: Instance): Promise<InstanceSpec>
+  /** ms since the swap, by the database's clock; 0 before it. */
+  sinceSwapMs(): number
+  log(stream: LogLine['stream'], text: string, source?: string): void
+  crashPoint(point: CrashPoint): void
+}
+
+export interface StageEvent {
+  readonly type: EventType
+  readonly message: string
+  readonly instanceId: InstanceId | null
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** What a stage found or did. The engine writes it down, in one transaction with its events and the next step. */
+export interface StageOutcome {
+  readonly kind: 'done' | 'skipped' | 'trouble'
+  /** Why it was skipped, or one sentence on what was done. With `trouble`: what went wrong while baking. */
+  readonly reason: string
+  readonly facts?: Partial<DeploymentFacts>
+  /** Rows that changed. */
+  readonly instances?: readonly Instance[]
+  readonly events?: readonly StageEvent[]
+}
+
+/**
+ * One step of a deployment. `run` may run again after a crash: look up before creating. Failure is a thrown ShiplockError.
+ * `undo` is safe without a prior `run`, and may run twice. It is called, newest stage first, when the deployment ends before the swap.
+ */
+export interface Stage {
+  readonly name: StageName
+  run(context: StageContext): Promise<StageOutcome>
+  undo?(context: StageContext): Promise<void>
+}
+
+export type AbortCause = 'canceled' | 'timeout' | 'fenced' | 'shutdown'
+
+/** The reason that a stage's signal carries. */
+export class StageAbort extends Error {
+  readonly why: AbortCause
+
+  constructor(why: AbortCause) {
+    super(`stage aborted: ${why}`)
+    this.name = 'StageAbort'
+    this.why = why
+  }
+}
+
+export function done(reason: string, more: Omit<StageOutcome, 'kind' | 'reason'> = {}): StageOutcome {
+  return { kind: 'done', reason, ...more }
+}
+
+export function skipped(reason: string, more: Omit<StageOutcome, 'kind' | 'reason'> = {}): StageOutcome {
+  return { kind: 'skipped', reason, ...more }
+}

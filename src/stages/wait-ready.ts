@@ -1,0 +1,67 @@
+import { LIMITS } from '../core/limits.ts'
+import type { Instance, ProbeAttempt } from '../domain/deployment.ts'
+import type { ReadinessCheck } from '../domain/service-config.ts'
+import type { InstanceStatus, Runtime } from '../runtimes/runtime.ts'
+import type { Clock } from '../core/clock.ts'
+import { probeOnce } from './probe.ts'
+
+export type Readiness =
+  | { readonly ready: true; readonly attempts: readonly ProbeAttempt[]; readonly address: { readonly host: string; readonly port: number } }
+  | { readonly ready: false; readonly attempts: readonly ProbeAttempt[]; readonly reason: string; readonly exited: boolean }
+
+/** First pause between probes; doubles until `retryPeriodMs`. A fast app is seen within a few ms (DESIGN.md §10). */
+const FIRST_PAUSE_MS = 5
+
+/** Probes one instance until it passes, exits, or `failureTimeoutMs` is over. Keeps the last attempts for the explanation. */
+export async function waitReady(
+  instance: Pick<Instance, 'id'>,
+  check: ReadinessCheck,
+  outside: { readonly runtime: Runtime; readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<Readiness> {
+  const { runtime, clock } = outside
+  const ended = new AbortController()
+  const signal = AbortSignal.any([outside.signal, ended.signal])
+  const attempts: ProbeAttempt[] = []
+  let exit: InstanceStatus | null = null
+  const watch = runtime
+    .waitForExit(instance.id, signal)
+    .then((status) => {
+      exit = status
+      ended.abort(new Error('the instance ended'))
+    })
+    .catch(() => {})
+  try {
+    const deadline = clock.monotonic() + check.failureTimeoutMs
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, check.retryPeriodMs)) {
+      const status = await runtime.inspect(instance.id)
+      if (status.state !== 'running') return { ready: false, attempts, reason: describeExit(status), exited: true }
+      const timeoutMs = Math.max(1, Math.min(check.attemptTimeoutMs, deadline - clock.monotonic()))
+      const attempt = await probeOnce({ probe: check.probe, instanceId: instance.id, address: status.address, timeoutMs, runtime, clock, signal })
+      attempts.push(attempt)
+      if (attempts.length > LIMITS.probeAttemptsKept) attempts.shift()
+      if (attempt.outcome === 'passed') return { ready: true, attempts, address: status.address }
+      const left = deadline - clock.monotonic()
+      if (left <= 0) {
+        const reason = `not ready after ${check.failureTimeoutMs / 1000} s: ${attempt.address} gave ${attempt.result}`
+        return { ready: false, attempts, reason, exited: false }
+      }
+      await clock.sleep(Math.min(pauseMs, left), signal)
+    }
+  } catch (error) {
+    outside.signal.throwIfAborted()
+    if (exit === null) throw error
+    return { ready: false, attempts, reason: describeExit(exit), exited: true }
+  } finally {
+    ended.abort()
+    await watch
+  }
+}
+
+/** How an instance ended, in one clause. */
+export function describeExit(status: InstanceStatus): string {
+  if (status.state === 'missing') return 'the instance is gone'
+  if (status.state === 'running') return 'the instance is running'
+  if (status.outOfMemory) return 'the instance was killed: out of memory (raise run.memoryMb)'
+  if (status.signal !== null) return `the instance was ended by ${status.signal}`
+  return status.exitCode === null ? 'the instance ended; its exit code is not known' : `the instance ended with exit code ${status.exitCode}`
+}
