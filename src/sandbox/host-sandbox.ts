@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { writeFileAtomic } from '../core/atomic-file.ts'
 import type { Cgroups } from '../core/cgroup.ts'
 import { systemClock } from '../core/clock.ts'
 import { ShiplockError } from '../core/errors.ts'
@@ -34,6 +35,8 @@ const MiB = 1024 * 1024
 export class HostSandbox implements Sandbox {
   readonly description: SandboxDescription
   readonly #parts: HostSandboxParts
+  /** Users whose account files were written by this process; living sandboxes have them mounted, so they are replaced, never rewritten. */
+  readonly #accounts = new Set<number>()
 
   constructor(parts: HostSandboxParts) {
     this.#parts = parts
@@ -135,10 +138,12 @@ export class HostSandbox implements Sandbox {
     const directory = join(this.#parts.stateDirectory, 'accounts', String(user))
     const passwd = { source: join(directory, 'passwd'), target: '/etc/passwd', writable: false }
     const group = { source: join(directory, 'group'), target: '/etc/group', writable: false }
+    if (this.#accounts.has(user)) return { ...spec, mounts: [passwd, group, ...spec.mounts] }
     await mkdir(directory, { recursive: true, mode: 0o755 })
     const own = user === 0 ? '' : `app:x:${user}:${user}:app:/tmp:/bin/sh\n`
-    await writeFile(passwd.source, `root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n${own}`, { mode: 0o644 })
-    await writeFile(group.source, `root:x:0:\nnogroup:x:65534:\n${user === 0 ? '' : `app:x:${user}:\n`}`, { mode: 0o644 })
+    await writeFileAtomic(passwd.source, `root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n${own}`, 0o644)
+    await writeFileAtomic(group.source, `root:x:0:\nnogroup:x:65534:\n${user === 0 ? '' : `app:x:${user}:\n`}`, 0o644)
+    this.#accounts.add(user)
     return { ...spec, mounts: [passwd, group, ...spec.mounts] }
   }
 }

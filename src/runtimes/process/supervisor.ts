@@ -65,7 +65,7 @@ export async function settledClaim(run: RunDirectory, launch: string, launchBoot
 /** Resolves once the start command runs. @throws LAUNCH_FAILED when the launch ended before, or an init command failed that may not. */
 export async function waitUntilStarted(run: RunDirectory, launch: string, launchBoot: string, signal: AbortSignal): Promise<void> {
   const deadline = systemClock.monotonic() + LIMITS.claimMs
-  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 1.5, 50)) {
+  for (let waitMs = 2; ; waitMs = Math.min(waitMs * 1.05, 50)) {
     signal.throwIfAborted()
     // In this order: what ended can report nothing more, so a report that is missing then is missing for good.
     const ended = run.exit(launch)
