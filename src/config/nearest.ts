@@ -8,5 +8,6 @@ export function nearest(word: string, known: readonly string[]): string | null {
     const away = distance(wanted, candidate.toLowerCase())
     if (best === null || away < best.distance) best = { word: candidate, distance: away }
   }
-  return best !== null && best.distance <= Math.max(1, Math.floor(wanted.length / 3)) ? best.word : null
+  // Two swapped letters are a distance of 2; half of the word may differ at most.
+  return best !== null && best.distance <= Math.max(2, wanted.length / 3) && best.distance * 2 <= best.word.length ? best.word : null
 }

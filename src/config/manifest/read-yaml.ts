@@ -1,6 +1,7 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLError } from 'yaml'
 import { LIMITS } from '../../core/limits.ts'
 import { type ConfigProblem, configInvalid, type Path, type Position } from './problem.ts'
+import { yamlBoundsProblem } from './yaml-bounds.ts'
 
 export interface YamlFile {
   /** Plain data. Scalars inside the maps named by `literalMaps` are the text as written. */
@@ -26,6 +27,8 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
 export function readYaml(text: string, file: string, literalMaps: ReadonlySet<string>): YamlFile {
   if (text.includes('\0'))
     throw configInvalid(file, [{ path: '', position: null, message: 'this is no text file: it holds NUL characters' }])
+  const tooMuch = yamlBoundsProblem(text)
+  if (tooMuch !== null) throw configInvalid(file, [{ path: '', position: null, message: `can't be read: ${tooMuch}` }])
   const lines = new LineCounter()
   const document = parse(text, file, lines)
   const problems = [...document.errors, ...document.warnings].map((error) => explain(error, lines))
@@ -51,8 +54,7 @@ function toData(document: Document, file: string): unknown {
 }
 
 function reason(error: unknown): string {
-  if (error instanceof RangeError) return 'it is nested too deeply'
-  if (error instanceof ReferenceError) return 'its aliases (`*name`) multiply without bound, or name an anchor that does not exist'
+  if (error instanceof ReferenceError && error.message.startsWith('Excessive')) return 'its aliases (`*name`) multiply without bound'
   return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
 }
 
