@@ -1,0 +1,193 @@
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { temporaryDirectory } from '../../../test/support/temporary-directory.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { SourceFiles } from '../source-files.ts'
+import { detect } from './detect.ts'
+
+async function source(files: Readonly<Record<string, string | object>>): Promise<string> {
+  const root = temporaryDirectory()
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true })
+    await writeFile(join(root, path), typeof content === 'string' ? content : JSON.stringify(content))
+  }
+  return root
+}
+
+async function detected(files: Readonly<Record<string, string | object>>) {
+  return detect(await SourceFiles.open(await source(files)), ['tree', 'image'])
+}
+
+const DEPENDENCIES = { dependencies: { express: '^5' } }
+
+describe('Node.js', () => {
+  it('installs nothing for an app without dependencies and runs a plain start script without npm', async () => {
+    const { input, what, reasons } = await detected({ 'package.json': { scripts: { start: 'node server.js' } }, 'server.js': '' })
+    expect(what).toBe('Node.js app (package.json)')
+    expect(input).toEqual({ build: { buildCommands: [], deployFiles: ['./'] }, run: { start: 'node server.js' } })
+    expect(reasons.join('\n')).toContain('nothing is installed')
+  })
+
+  it.each([
+    ['package-lock.json', ['npm ci', 'npm run build'], 'npm start'],
+    ['npm-shrinkwrap.json', ['npm ci', 'npm run build'], 'npm start'],
+    ['pnpm-lock.yaml', ['corepack pnpm install --frozen-lockfile', 'corepack pnpm run build'], 'corepack pnpm run start'],
+    ['yarn.lock', ['corepack yarn install --frozen-lockfile', 'corepack yarn run build'], 'corepack yarn run start'],
+    ['bun.lock', ['bun install --frozen-lockfile', 'bun run build'], 'bun run start'],
+    ['unrelated.txt', ['npm install', 'npm run build'], 'npm start'],
+  ])('installs by %s', async (lock, buildCommands, start) => {
+    const { input } = await detected({
+      'package.json': { ...DEPENDENCIES, scripts: { build: 'tsc', start: 'next start' } },
+      [lock]: '',
+    })
+    expect(input.build?.buildCommands).toEqual(buildCommands)
+    expect(input.run?.start).toBe(start)
+  })
+
+  it('tells modern yarn from the classic one', async () => {
+    const { input } = await detected({
+      'package.json': { ...DEPENDENCIES, packageManager: 'yarn@4.1.0', main: 'a.js' },
+      'a.js': '',
+      'yarn.lock': '',
+    })
+    expect(input.build?.buildCommands).toEqual(['corepack yarn install --immutable'])
+  })
+
+  it('installs from a lock file even when no dependency is named', async () => {
+    const { input } = await detected({ 'package.json': {}, 'package-lock.json': '{}', 'index.js': '' })
+    expect(input.build?.buildCommands).toEqual(['npm ci'])
+  })
+
+  it.each([
+    [{ main: './lib/main.js' }, { 'lib/main.js': '' }, 'node lib/main.js'],
+    [{}, { 'server.js': '', 'index.js': '' }, 'node server.js'],
+    [{}, { 'index.js': '' }, 'node index.js'],
+    [{ main: 'missing.js' }, { 'index.js': '' }, 'node index.js'],
+    [{ scripts: { start: 'node --enable-source-maps dist/a.js' } }, {}, 'node --enable-source-maps dist/a.js'],
+    [{ scripts: { start: 'node a.js | tee log' } }, {}, 'npm start'],
+    [{ scripts: { start: 'node a.js', prestart: 'node b.js' } }, {}, 'npm start'],
+    [{ scripts: { start: 'node a.js' } }, { Procfile: 'worker: node w.js\nweb: node p.js --web\n' }, 'node p.js --web'],
+  ])('starts %j with files %j by `%s`', async (manifest, files, start) => {
+    expect((await detected({ 'package.json': manifest, ...files })).input.run?.start).toBe(start)
+  })
+
+  it('I9: does not make a command of a main that is no plain path', async () => {
+    for (const main of ['a.js; rm -rf /', '$(id)', '../../etc/passwd', '-e=1', '/etc/passwd'])
+      await expect(detected({ 'package.json': { main } })).rejects.toMatchObject({ code: 'CONFIG_NOT_FOUND' })
+  })
+
+  it.each([
+    ['vite', 'dist'],
+    ['astro', 'dist'],
+    ['react-scripts', 'build'],
+    ['gatsby', 'public'],
+    ['@11ty/eleventy', '_site'],
+    ['@docusaurus/core', 'build'],
+  ])('serves what a static build by %s writes', async (tool, directory) => {
+    const { input, what } = await detected({
+      'package.json': { devDependencies: { [tool]: '1' }, scripts: { build: 'x' } },
+      'package-lock.json': '{}',
+      'index.html': '',
+    })
+    expect(what).toBe('static site (package.json)')
+    expect(input.build).toEqual({ buildCommands: ['npm ci', 'npm run build'], deployFiles: [directory] })
+    expect(input.run).toEqual({ staticRoot: directory })
+  })
+
+  it('does not take a development server for the start of a static site', async () => {
+    const site = { devDependencies: { 'react-scripts': '5' }, scripts: { build: 'react-scripts build', start: 'react-scripts start' } }
+    expect((await detected({ 'package.json': site })).input.run).toEqual({ staticRoot: 'build' })
+  })
+
+  it('runs a real server even where vite builds its pages', async () => {
+    const app = { devDependencies: { vite: '7' }, scripts: { build: 'vite build', start: 'node server.js' } }
+    expect((await detected({ 'package.json': app })).input.run).toEqual({ start: 'node server.js' })
+  })
+
+  it('notes the Node.js version that is asked for', async () => {
+    const { reasons } = await detected({ 'package.json': { engines: { node: '>=22' }, main: 'a.js' }, 'a.js': '' })
+    expect(reasons).toContainEqual(expect.stringContaining('engines.node asks for >=22'))
+  })
+
+  it('takes fields of a wrong type as absent', async () => {
+    const odd = { scripts: { start: 7, build: null }, main: {}, engines: 'x', dependencies: ['a'] }
+    expect((await detected({ 'package.json': odd, 'index.js': '' })).input.run?.start).toBe('node index.js')
+    expect((await detected({ 'package.json': '[]', 'index.js': '' })).input.run?.start).toBe('node index.js')
+  })
+
+  it('refuses a package.json that is no JSON', async () => {
+    await expect(detected({ 'package.json': '{"scripts":' })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('package.json is no valid JSON'),
+    })
+  })
+})
+
+describe('other stacks', () => {
+  it('prefers a Dockerfile where images run, and says when it is passed over', async () => {
+    const root = await source({ Dockerfile: 'FROM scratch', 'package.json': { main: 'a.js' }, 'a.js': '' })
+    const files = await SourceFiles.open(root)
+    expect((await detect(files, ['tree', 'image'])).input).toEqual({ build: { dockerfile: 'Dockerfile' } })
+    const passedOver = await detect(files, ['tree'])
+    expect(passedOver.what).toBe('Node.js app (package.json)')
+    expect(passedOver.reasons[0]).toContain('this runtime runs no images')
+  })
+
+  it.each([
+    [{ 'index.html': '' }, '.', './'],
+    [{ 'public/index.html': '' }, 'public', 'public'],
+    [{ 'dist/index.html': '', 'package.json': { devDependencies: { prettier: '3' } } }, 'dist', 'dist'],
+  ])('serves the ready files of %j', async (files, staticRoot, deployed) => {
+    expect((await detected(files)).input).toEqual({ build: { deployFiles: [deployed] }, run: { staticRoot } })
+  })
+
+  it.each([
+    ['flask\n', 'app.py', 'app = Flask(__name__)', 'python3 -m flask --app app:app run'],
+    ['fastapi\nuvicorn[standard]>=0.30\n', 'main.py', 'app = FastAPI()', 'python3 -m uvicorn main:app'],
+    ['Flask==3\ngunicorn==23\n', 'wsgi.py', 'application = x', 'python3 -m gunicorn wsgi:application'],
+    ['requests\n', 'main.py', 'print(1)', 'python3 main.py'],
+  ])('starts a Python project with %j and %s', async (requirements, file, text, start) => {
+    const { input } = await detected({ 'requirements.txt': requirements, [file]: text })
+    expect(input.run?.start).toContain(` exec ${start}`)
+    expect(input.build?.buildCommands).toEqual([expect.stringMatching(/^python3 -m pip install .* -r requirements\.txt$/)])
+  })
+
+  it('recognises a Go program', async () => {
+    expect((await detected({ 'go.mod': 'module x', 'main.go': '' })).input.run).toEqual({ start: './app' })
+  })
+})
+
+describe('nothing to recognise', () => {
+  it('says everything that was looked for', async () => {
+    await expect(detected({ 'README.md': '' })).rejects.toMatchObject({
+      code: 'CONFIG_NOT_FOUND',
+      message: expect.stringMatching(/Dockerfile: not there[\s\S]*package\.json[\s\S]*requirements\.txt[\s\S]*go\.mod[\s\S]*index\.html/),
+    })
+  })
+
+  it('says why what is there is not enough', async () => {
+    await expect(detected({ 'package.json': {}, 'requirements.txt': '', 'go.mod': '' })).rejects.toMatchObject({
+      message: expect.stringMatching(/has no start script[\s\S]*requirements\.txt is there, but[\s\S]*go\.mod is there, but no main\.go/),
+    })
+  })
+
+  it('I9: never follows a link out of the source', async () => {
+    const root = await source({ 'index.js': '' })
+    await symlink('/etc/hostname', join(root, 'package.json'))
+    await expect(detect(await SourceFiles.open(root), ['tree'])).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: 'the file package.json is a link that leaves the source',
+    })
+  })
+
+  it('I12: refuses a package.json larger than any', async () => {
+    await expect(detected({ 'package.json': ' '.repeat(LIMITS.detectFileBytes + 1) })).rejects.toMatchObject({
+      message: expect.stringContaining('at most'),
+    })
+  })
+
+  it('treats a directory named package.json as no package.json', async () => {
+    await expect(detected({ 'package.json/x': '' })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+  })
+})

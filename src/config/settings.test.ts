@@ -1,0 +1,154 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { temporaryDirectory } from '../../test/support/temporary-directory.ts'
+import type { HostFacts } from './setting-definitions.ts'
+import { clientSettings, type Environment, loadSettings } from './settings.ts'
+
+const HOST: HostFacts = { isRoot: false, homeDirectory: '/home/ann', xdgDataHome: null, cores: 2 }
+const load = (env: Environment, file: string | null = null, host = HOST) => loadSettings(env, { file, host })
+async function settingsFile(text: string): Promise<string> {
+  const root = temporaryDirectory()
+  const file = join(root, 'shiplock.server.yaml')
+  await writeFile(file, text)
+  return file
+}
+
+describe('defaults', () => {
+  it('needs nothing', () => {
+    expect(load({})).toEqual({
+      databaseUrl: null,
+      dataDirectory: '/home/ann/.local/share/shiplock',
+      maxConcurrentBuilds: 2,
+      buildTimeoutMs: 900_000,
+      domain: 'localhost',
+      apiListen: { host: '127.0.0.1', port: 4700 },
+      edgeListen: { host: '127.0.0.1', port: 8080 },
+      edgeWorkers: 1,
+      runtime: 'process',
+      logLevel: 'info',
+      allowFileSources: true,
+      crashAt: null,
+    })
+  })
+
+  it('is frozen', () => {
+    const settings = load({})
+    expect(Object.isFrozen(settings) && Object.isFrozen(settings.apiListen)).toBe(true)
+  })
+
+  it.each([
+    [{ isRoot: true }, '/var/lib/shiplock'],
+    [{ xdgDataHome: '/data' }, '/data/shiplock'],
+  ])('puts data where the user may write: %j', (facts, directory) => {
+    expect(load({}, null, { ...HOST, ...facts }).dataDirectory).toBe(directory)
+  })
+
+  it('takes paths on this machine as sources only while nobody else can ask', () => {
+    expect(load({ SHIPLOCK_API_LISTEN: '0.0.0.0:4700' }).allowFileSources).toBe(false)
+    expect(load({ SHIPLOCK_API_LISTEN: '[::1]:4700' }).allowFileSources).toBe(true)
+    expect(load({ SHIPLOCK_API_LISTEN: '0.0.0.0:4700', SHIPLOCK_ALLOW_FILE_SOURCES: 'yes' }).allowFileSources).toBe(true)
+  })
+})
+
+describe('values', () => {
+  it.each([
+    ['DATABASE_URL', 'postgres://a:b@c/d', { databaseUrl: 'postgres://a:b@c/d' }],
+    ['MAX_CONCURRENT_BUILDS', '7', { maxConcurrentBuilds: 7 }],
+    ['BUILD_TIMEOUT', '90', { buildTimeoutMs: 90_000 }],
+    ['BUILD_TIMEOUT', '1h', { buildTimeoutMs: 3_600_000 }],
+    ['SHIPLOCK_DOMAIN', 'Apps.Example.com.', { domain: 'apps.example.com' }],
+    ['SHIPLOCK_EDGE_LISTEN', '80', { edgeListen: { host: '127.0.0.1', port: 80 } }],
+    ['SHIPLOCK_EDGE_LISTEN', '[::]:0', { edgeListen: { host: '::', port: 0 } }],
+    ['SHIPLOCK_LOG_LEVEL', 'DEBUG', { logLevel: 'debug' }],
+    ['SHIPLOCK_CRASH_AT', 'swap.recorded@2', { crashAt: 'swap.recorded@2' }],
+    ['SHIPLOCK_DOMAIN', '  ', { domain: 'localhost' }],
+  ])('%s=%s', (name, value, expected) => {
+    expect(load({ [name]: value })).toMatchObject(expected)
+  })
+
+  it.each([
+    ['DATABASE_URL', 'mysql://root:hunter2@x', 'must be a postgres:// URL, e.g. postgres://'],
+    ['MAX_CONCURRENT_BUILDS', '0', 'must be a whole number from 1 to 100, e.g. 4'],
+    ['MAX_CONCURRENT_BUILDS', '2.5', 'must be a whole number'],
+    ['MAX_CONCURRENT_BUILDS', '1e1', 'must be a whole number'],
+    ['BUILD_TIMEOUT', 'long', 'must be a duration such as 500ms'],
+    ['BUILD_TIMEOUT', '0', 'must be between 1s and 1d'],
+    ['SHIPLOCK_DATA_DIR', 'data', 'must be an absolute path, e.g. /var/lib/shiplock'],
+    ['SHIPLOCK_DOMAIN', 'https://x.de', 'must be a domain name, without scheme'],
+    ['SHIPLOCK_DOMAIN', '*.x.de', 'must be a domain name'],
+    ['SHIPLOCK_API_LISTEN', 'example.com:80', 'must be an IP address and a port'],
+    ['SHIPLOCK_API_LISTEN', '127.0.0.1:99999', 'must be an IP address and a port'],
+    ['SHIPLOCK_API_LISTEN', '[127.0.0.1]:80', 'must be an IP address and a port'],
+    ['SHIPLOCK_EDGE_WORKERS', '65', 'must be a whole number from 1 to 64'],
+    ['SHIPLOCK_RUNTIME', 'proces', 'must be one of process'],
+    ['SHIPLOCK_LOG_LEVEL', 'loud', 'must be one of debug, info, warn, error, silent'],
+    ['SHIPLOCK_ALLOW_FILE_SOURCES', 'perhaps', 'must be true or false'],
+    ['SHIPLOCK_CRASH_AT', '; rm', 'must be a crash point'],
+  ])('I9: refuses %s=%s', (name, value, words) => {
+    expect(() => load({ [name]: value })).toThrow(expect.objectContaining({ code: 'INPUT_INVALID' }))
+    expect(() => load({ [name]: value })).toThrow(`${name} ${words}`)
+  })
+
+  it('I8: never repeats a value, and tells all wrong settings at once', () => {
+    const wrong = () => load({ DATABASE_URL: 'mysql://root:hunter2@x', BUILD_TIMEOUT: 'hunter2' })
+    expect(wrong).toThrow(/^2 settings are wrong:\n {2}DATABASE_URL must.*\n {2}BUILD_TIMEOUT must.*$/)
+    expect(wrong).not.toThrow('hunter2')
+  })
+})
+
+describe('shiplock.server.yaml', () => {
+  it('is read below the variables and above the defaults', async () => {
+    const file = await settingsFile(
+      'buildTimeout: 5m\nmaxConcurrentBuilds: 4\nedgeListen: 0.0.0.0:80\nallowFileSources: no\nx-note: mine\n',
+    )
+    expect(load({ MAX_CONCURRENT_BUILDS: '9' }, file)).toMatchObject({
+      buildTimeoutMs: 300_000,
+      maxConcurrentBuilds: 9,
+      edgeListen: { host: '0.0.0.0', port: 80 },
+      allowFileSources: false,
+    })
+  })
+
+  it('may be empty', async () => {
+    expect(load({}, await settingsFile('# nothing yet\n')).domain).toBe('localhost')
+  })
+
+  it.each([
+    ['buildTimeot: 5m', ':1: buildTimeot is an unknown setting, did you mean buildTimeout? Allowed: databaseUrl'],
+    ['crashAt: swap.recorded', 'crashAt is an unknown setting'],
+    ['\ndomain: [a]', ':2: domain must be one value'],
+    ['- a', 'must be a map of settings'],
+    ['domain: a_b', 'domain must be a domain name'],
+    ['domain: a\ndomain: b', 'this key stands twice'],
+  ])('I9: refuses %j', async (text, words) => {
+    const file = await settingsFile(text)
+    expect(() => load({}, file)).toThrow(words)
+  })
+
+  it('is refused when it is named and not there', () => {
+    expect(() => load({}, '/nonexistent/shiplock.server.yaml')).toThrow("can't be read")
+  })
+})
+
+describe('the client', () => {
+  it('finds the server of this machine by default', () => {
+    expect(clientSettings({}, HOST)).toEqual({ url: null, token: null, dataDirectory: '/home/ann/.local/share/shiplock' })
+  })
+
+  it('takes URL, token and data directory', () => {
+    const env = { SHIPLOCK_URL: 'https://ship.example.com/base/', SHIPLOCK_TOKEN: ' slk_abc ', SHIPLOCK_DATA_DIR: '/d' }
+    expect(clientSettings(env, HOST)).toEqual({ url: 'https://ship.example.com/base', token: 'slk_abc', dataDirectory: '/d' })
+  })
+
+  it.each([
+    { SHIPLOCK_URL: 'ship.example.com' },
+    { SHIPLOCK_URL: 'file:///etc/passwd' },
+    { SHIPLOCK_URL: 'http://user:pw@host' },
+    { SHIPLOCK_TOKEN: 'two words' },
+    { SHIPLOCK_TOKEN: 'line\r\nbreak' },
+    { SHIPLOCK_DATA_DIR: 'here' },
+  ])('I9: refuses %j', (env) => {
+    expect(() => clientSettings(env, HOST)).toThrow(expect.objectContaining({ code: 'INPUT_INVALID' }))
+  })
+})
