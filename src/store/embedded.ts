@@ -16,7 +16,15 @@ import {
   SHARED_BASE,
   socketDirectory,
 } from './embedded/placement.ts'
-import { endLeftovers, explainExit, findPostmaster, readPidFile, spawnPostmaster, stopPostmaster } from './embedded/postmaster.ts'
+import {
+  endLeftovers,
+  explainExit,
+  findPostmaster,
+  readPidFile,
+  removeStaleLocks,
+  spawnPostmaster,
+  stopPostmaster,
+} from './embedded/postmaster.ts'
 import { isRunning } from './embedded/process-table.ts'
 import { DATABASE_NAME, DATABASE_USER, writeSettings } from './embedded/settings.ts'
 import type { DatabaseConnection } from './postgres.ts'
@@ -88,7 +96,10 @@ async function start(placement: Placement, options: EmbeddedOptions): Promise<Ru
   const { isNew } = await ensureCluster(placement, binaries, Number.parseInt(installed.version, 10))
   if (isNew) options.logger.info('database made', { directory: placement.directory })
   await endLeftovers(placement)
-  const sockets = await socketDirectory(placement, (await readPidFile(placement))?.socketDirectory ?? null)
+  const former = (await readPidFile(placement))?.socketDirectory ?? null
+  if (former !== null) await assertUnserved(placement, former)
+  await removeStaleLocks(placement)
+  const sockets = await socketDirectory(placement, former)
   await writeSettings(placement, sockets)
   const started = await spawnPostmaster(placement, binaries)
   if (await waitUntilAnswering(placement, sockets, async () => started.exit() === null)) return { pid: started.pid, sockets }
@@ -152,7 +163,16 @@ function silent({ cluster, logFile }: Placement, pid: number): Error {
   )
 }
 
-type Answer = 'ready' | 'not-yet' | 'no-database'
+/** A postmaster in another container that shares this directory has no process we could see, but its socket answers. */
+async function assertUnserved(placement: Placement, sockets: string): Promise<void> {
+  if ((await ask(placement, sockets, DATABASE_NAME)) === 'absent') return
+  throw unavailable(
+    `${placement.cluster} is in use by a PostgreSQL that is not visible from here`,
+    'Stop the other container that has this data directory.',
+  )
+}
+
+type Answer = 'ready' | 'absent' | 'not-yet' | 'no-database'
 
 async function ask(placement: Placement, sockets: string, database: string, statement?: string): Promise<Answer> {
   const client = new pg.Client({
@@ -181,7 +201,7 @@ async function ask(placement: Placement, sockets: string, database: string, stat
     if (code === '28000')
       throw unavailable(`PostgreSQL at ${sockets} refuses this user: ${message}`, 'Run Shiplock as the user who made it, or as root.')
     if (isShiplockError(error, 'DATABASE_UNAVAILABLE')) throw error
-    return 'not-yet'
+    return code === 'ENOENT' || code === 'ECONNREFUSED' ? 'absent' : 'not-yet'
   } finally {
     await client.end().catch(() => {})
   }

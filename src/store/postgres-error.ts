@@ -36,35 +36,39 @@ const FAULT_OF_CLASS: Readonly<Record<string, DatabaseFault>> = { '08': 'connect
 /** Any failure of the driver as a DatabaseError. */
 export function classify(error: unknown, moment: ErrorMoment): DatabaseError {
   if (error instanceof DatabaseError) return error
-  const { code, severity, constraint, message } = (error ?? {}) as DriverError
+  const { code, severity, message } = (error ?? {}) as DriverError
   const text = typeof message === 'string' && message !== '' ? message : String(code ?? error)
-  // An error the server reports in an intact session rolled the statement back. FATAL ends the session, and may do so after the commit.
   if (typeof code === 'string' && SQLSTATE.test(code) && typeof severity === 'string') {
-    const fault = FAULT_OF_STATE[code] ?? FAULT_OF_CLASS[code.slice(0, 2)] ?? 'other'
-    const ended = severity === 'FATAL' || severity === 'PANIC'
-    // Data exceptions quote the value in their message, constraint violations in their detail: neither goes further (I8).
-    const isAboutValues = code.startsWith('22') || code.startsWith('23')
-    return new DatabaseError(
-      `database: ${code.startsWith('22') ? text.replace(/".*"/s, '"…"') : text}`,
-      {
-        fault: moment === 'connect' && fault === 'connection-lost' ? 'unavailable' : fault,
-        isOutcomeUnknown: ended && moment === 'commit',
-        sqlState: code,
-        ...(typeof constraint === 'string' ? { constraint } : {}),
-      },
-      isAboutValues ? {} : { cause: error },
-    )
+    return reported(error as DriverError, code, text, moment)
   }
   if (moment === 'connect') return unreachable(error, code, text)
-  if (isConnectionFailure(code, text)) {
-    const sent = !NEVER_SENT.test(text)
-    return new DatabaseError(
-      `database: ${text}`,
-      { fault: 'connection-lost', isOutcomeUnknown: sent && moment === 'commit' },
-      { cause: error },
-    )
-  }
-  return new DatabaseError(`database: ${text}`, { fault: 'other', isOutcomeUnknown: false }, { cause: error })
+  const isLost = isConnectionFailure(code, text)
+  return new DatabaseError(
+    `database: ${text}`,
+    {
+      fault: isLost ? 'connection-lost' : 'other',
+      isOutcomeUnknown: isLost && moment === 'commit' && !NEVER_SENT.test(text),
+    },
+    { cause: error },
+  )
+}
+
+/** An error the server reports in an intact session rolled the statement back. FATAL ends the session, and may do so after the commit. */
+function reported(error: DriverError, sqlState: string, text: string, moment: ErrorMoment): DatabaseError {
+  const fault = FAULT_OF_STATE[sqlState] ?? FAULT_OF_CLASS[sqlState.slice(0, 2)] ?? 'other'
+  const hasEnded = error.severity === 'FATAL' || error.severity === 'PANIC'
+  // Data exceptions quote the value in their message, constraint violations in their detail: neither goes further (I8).
+  const isAboutData = sqlState.startsWith('22')
+  return new DatabaseError(
+    `database: ${isAboutData ? text.replace(/".*"/s, '"…"') : text}`,
+    {
+      fault: moment === 'connect' && fault === 'connection-lost' ? 'unavailable' : fault,
+      isOutcomeUnknown: hasEnded && moment === 'commit',
+      sqlState,
+      ...(typeof error.constraint === 'string' ? { constraint: error.constraint } : {}),
+    },
+    isAboutData || fault === 'constraint' ? {} : { cause: error },
+  )
 }
 
 const NEVER_SENT = /not queryable|client was closed/i

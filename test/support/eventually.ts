@@ -1,7 +1,10 @@
 /**
  * Waits until `condition` holds (does not throw and is not false), asking again with growing pauses. The last failure is what a test sees.
  */
-export async function eventually<T>(condition: () => T | Promise<T>, options: { readonly withinMs?: number } = {}): Promise<T> {
+export async function eventually<T>(
+  condition: () => T | false | Promise<T | false>,
+  options: { readonly withinMs?: number } = {},
+): Promise<T> {
   const withinMs = options.withinMs ?? 10_000
   const deadline = performance.now() + withinMs
   for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 1.5, 100)) {

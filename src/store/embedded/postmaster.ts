@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chown, open, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { chown, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -59,6 +59,19 @@ export async function endLeftovers(placement: Placement): Promise<void> {
     }
     if (waitedMs > LEFTOVER_GRACE_MS) for (const { pid } of leftovers) signalProcess(pid, 'SIGKILL')
     await systemClock.sleep(20)
+  }
+}
+
+/**
+ * PostgreSQL takes any living process with the recorded pid for the former postmaster: a zombie that nobody waits for (in containers
+ * whose first process does not), or a stranger who got the number. Call this only when it is certain that none runs.
+ */
+export async function removeStaleLocks(placement: Placement): Promise<void> {
+  const file = await readPidFile(placement)
+  if (file === null) return
+  const sockets = file.socketDirectory ?? placement.directory
+  for (const path of [join(sockets, '.s.PGSQL.5432.lock'), join(sockets, '.s.PGSQL.5432'), join(placement.cluster, 'postmaster.pid')]) {
+    await rm(path, { force: true })
   }
 }
 
@@ -148,5 +161,5 @@ export async function stopPostmaster(placement: Placement, pid: number): Promise
 
 /** Why it ended, from its last words. */
 export async function explainExit(placement: Placement, started: StartedPostmaster): Promise<Error> {
-  return explainOutput('starting PostgreSQL', placement.cluster, [...(await started.output()), `(see ${placement.logFile})`].slice(0, -1))
+  return explainOutput('starting PostgreSQL', placement.cluster, await started.output())
 }
