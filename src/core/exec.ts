@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { systemClock } from './clock.ts'
 import { ShiplockError } from './errors.ts'
 import { LineSplitter } from './lines.ts'
+import { allPids, processStat } from './process-identity.ts'
 
 export interface CommandOptions {
   readonly cwd?: string
@@ -101,19 +102,32 @@ export async function runCommand(file: string, args: readonly string[], options:
 export async function killGroup(pgid: number, graceMs: number): Promise<void> {
   if (graceMs > 0 && signalGroup(pgid, 'SIGTERM')) {
     const deadline = systemClock.monotonic() + graceMs
-    while (signalGroup(pgid, 0)) {
-      if (systemClock.monotonic() >= deadline) break
+    for (let look = 1; signalGroup(pgid, 0); look++) {
+      if (systemClock.monotonic() >= deadline || (look % LOOKS_PER_SCAN === 0 && onlyZombies(pgid))) break
       await systemClock.sleep(10)
     }
   }
   const deadline = systemClock.monotonic() + GROUP_GONE_MS
-  while (signalGroup(pgid, 'SIGKILL')) {
-    // A zombie whose parent does not reap it still answers signals; it runs nothing any more.
-    if (systemClock.monotonic() >= deadline) return
+  for (let look = 1; signalGroup(pgid, 'SIGKILL'); look++) {
+    if ((look % LOOKS_PER_SCAN === 0 && onlyZombies(pgid)) || systemClock.monotonic() >= deadline) return
     await systemClock.sleep(5)
   }
 }
 const GROUP_GONE_MS = 5000
+/** Reading /proc costs milliseconds; most groups are gone after one or two looks. */
+const LOOKS_PER_SCAN = 4
+
+/** A zombie whose parent does not reap it (a container without an init) still answers signals, but runs nothing any more. */
+function onlyZombies(pgid: number): boolean {
+  try {
+    return allPids().every((pid) => {
+      const stat = processStat(pid)
+      return stat === null || stat.group !== pgid || stat.state === 'Z' || stat.state === 'X'
+    })
+  } catch {
+    return false
+  }
+}
 
 function signalGroup(pgid: number, signal: NodeJS.Signals | 0): boolean {
   try {

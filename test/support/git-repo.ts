@@ -29,6 +29,10 @@ export class GitRepo {
   }
 
   git(...args: string[]): string {
+    return this.gitInput('', ...args)
+  }
+
+  gitInput(input: string, ...args: string[]): string {
     const env = {
       PATH: process.env['PATH'] ?? '/usr/bin:/bin',
       HOME: this.directory,
@@ -39,7 +43,7 @@ export class GitRepo {
       GIT_COMMITTER_NAME: 'Carl Committer',
       GIT_COMMITTER_EMAIL: 'carl@example.org',
     }
-    return execFileSync('git', args, { cwd: this.directory, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
+    return execFileSync('git', args, { cwd: this.directory, env, encoding: 'utf8', input, stdio: ['pipe', 'pipe', 'pipe'] }).trim()
   }
 
   /** Writes files and commits everything; answers the commit. */
