@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DATA_FILES } from '../contract/data-files.ts'
 import { writeFileAtomic } from '../core/atomic-file.ts'
 import { randomId } from '../core/random-id.ts'
 import type { Database } from '../store/database.ts'
 import { insertToken } from '../store/sql/tokens.ts'
 
-export const ADMIN_TOKEN_FILE = 'admin-token'
 const TOKEN = /^slk_[A-Za-z0-9_-]{43}$/
 
 export function hashToken(token: string): Buffer {
@@ -21,7 +21,7 @@ export async function ensureAdminToken(
   database: Database,
   dataDirectory: string,
 ): Promise<{ readonly path: string; readonly isNew: boolean }> {
-  const path = join(dataDirectory, ADMIN_TOKEN_FILE)
+  const path = join(dataDirectory, DATA_FILES.adminToken)
   const present = (await readFile(path, 'utf8').catch(() => '')).trim()
   const isNew = !TOKEN.test(present)
   const token = isNew ? `slk_${randomBytes(32).toString('base64url')}` : present

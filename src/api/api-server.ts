@@ -1,6 +1,9 @@
+import { rm } from 'node:fs/promises'
 import { createServer, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
+import { DATA_FILES } from '../contract/data-files.ts'
+import { writeFileAtomic } from '../core/atomic-file.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Service } from '../core/service.ts'
@@ -13,23 +16,25 @@ export interface Listen {
   readonly port: number
 }
 
+export interface ApiServerOptions {
+  /** Data directory in which the address is left for clients on this machine. */
+  readonly announceIn?: string
+}
+
 export interface ApiServer extends Service {
   /** Once started. */
   readonly address: { readonly host: string; readonly port: number; readonly url: string }
 }
 
 /** Listens for the API. `start` rejects with PORT_IN_USE; `stop` answers what has begun, and cuts streams: their readers come back. */
-export function createApiServer(listen: Listen, api: Api): ApiServer {
+export function createApiServer(listen: Listen, api: Api, { announceIn }: ApiServerOptions = {}): ApiServer {
   const listener = getRequestListener(api.fetch, { overrideGlobalObjects: false, errorHandler: (error) => problemResponse(error) })
   let server: Server | null = null
   let stopping: Promise<void> | null = null
   const answers = new Set<ServerResponse>()
   return {
     get address() {
-      const bound = server?.address() as AddressInfo | null | undefined
-      if (bound === null || bound === undefined) throw new Error('the API server does not listen')
-      const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
-      return { host: bound.address, port: bound.port, url: `http://${host}:${bound.port}` }
+      return addressOf(server)
     },
     start: async () => {
       server = createServer({ requestTimeout: LIMITS.apiRequestMs, maxHeaderSize: LIMITS.requestHeaderBytes }, (incoming, outgoing) => {
@@ -38,12 +43,27 @@ export function createApiServer(listen: Listen, api: Api): ApiServer {
         void listener(incoming, outgoing)
       })
       await bind(server, listen)
+      if (announceIn !== undefined) await writeFileAtomic(join(announceIn, DATA_FILES.apiUrl), `${addressOf(server).url}\n`, 0o644)
     },
     stop: () => {
-      stopping ??= server === null ? Promise.resolve() : close(server, answers)
+      stopping ??= server === null ? Promise.resolve() : close(server, answers, announceIn)
       return stopping
     },
   }
+}
+
+function addressOf(server: Server | null): ApiServer['address'] {
+  const bound = server?.address()
+  if (typeof bound !== 'object' || bound === null) throw new Error('the API server does not listen')
+  const host =
+    bound.address === '::'
+      ? '[::1]'
+      : bound.address === '0.0.0.0'
+        ? '127.0.0.1'
+        : bound.family === 'IPv6'
+          ? `[${bound.address}]`
+          : bound.address
+  return { host: bound.address, port: bound.port, url: `http://${host}:${bound.port}` }
 }
 
 function bind(server: Server, { host, port }: Listen): Promise<void> {
@@ -64,7 +84,8 @@ function bind(server: Server, { host, port }: Listen): Promise<void> {
 
 const FINISH_MS = 3000
 
-async function close(server: Server, answers: Iterable<ServerResponse>): Promise<void> {
+async function close(server: Server, answers: Iterable<ServerResponse>, announcedIn: string | undefined): Promise<void> {
+  if (announcedIn !== undefined) await rm(join(announcedIn, DATA_FILES.apiUrl), { force: true })
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   server.closeIdleConnections()
   for (const answer of answers) if (isStream(answer)) answer.destroy()

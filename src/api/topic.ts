@@ -86,12 +86,12 @@ export class Topic<Item> {
   }
 
   /**
-   * Everything after `after` (null = what comes from now on), then what comes, until the topic is complete or the signal aborts.
+   * Everything after `after`, then what comes, until the topic is complete or the signal aborts.
    * A number beyond the end (of another database) means the end.
    */
-  async *follow(after: number | null, filter: TopicFilter<Item> | null, signal: AbortSignal): AsyncGenerator<Buffer | string> {
+  async *follow(after: number, filter: TopicFilter<Item> | null, signal: AbortSignal): AsyncGenerator<Buffer | string> {
     await this.refresh()
-    let cursor = Math.min(after ?? this.#head, this.#head)
+    let cursor = Math.min(after, this.#head)
     while (!signal.aborted) {
       if (cursor < this.#ringStart) {
         const { chunk } = await this.#page(cursor, filter)

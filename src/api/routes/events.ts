@@ -54,8 +54,12 @@ async function streamEvents(filter: EventRecordFilter, after: number | null, con
     isOver: () => isOver,
   }
   await context.topics.withEvents(async (topic) => {
+    // Where the reader begins is settled before it hears from us: what it does then is in the stream.
+    await topic.refresh()
+    const start = from ?? topic.head
     const stream = context.openStream()
-    for await (const frames of topic.follow(from, topicFilter, stream.signal)) await stream.write(frames)
+    await stream.write(`id: ${start}\n\n`)
+    for await (const frames of topic.follow(start, topicFilter, stream.signal)) await stream.write(frames)
     stream.end('the deployment is settled', null)
   })
   return STREAMED
