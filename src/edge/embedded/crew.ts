@@ -119,7 +119,7 @@ export class Crew {
     }
   }
 
-  #start(slot: number): void {
+  #start(slot: number) {
     const config: WorkerConfig = { ...this.#options.workerConfig, slot, listenFd: LISTEN_FD_IN_WORKER }
     const startedAt = systemClock.monotonic()
     const child = spawn(process.execPath, [this.#options.entryPath, '--worker', JSON.stringify(config)], {

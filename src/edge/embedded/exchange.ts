@@ -60,7 +60,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     response.on('close', () => this.#clientClosed())
   }
 
-  start(): void {
+  start() {
     const route = this.#context.board.find(this.#target.host, this.#target.path)
     if (route === null) return this.#refuse('unknown-host')
     this.#route = route
@@ -70,7 +70,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   }
 
   // ── hold
-  #park(route: LiveRoute): void {
+  #park(route: LiveRoute) {
     const { board } = this.#context
     if (route.isHoldOver || board.parked >= board.parkedMax) return this.refuse()
     route.park(this)
@@ -93,7 +93,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     route.counters.requests += 1
   }
 
-  #attempt(route: LiveRoute): void {
+  #attempt(route: LiveRoute) {
     const claim = route.choose(this.#tried)
     if (claim === null) {
       const isFull = route.targets.some((target) => target.isFull)
@@ -169,11 +169,11 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   }
 
   /** Nothing of the body came with the head: the client gets the head now, not with the first byte. */
-  paused(): void {
+  paused() {
     if (this.#isHeadSent && !this.#hasBodyBytes && !this.#isOver) this.#response.flushHeaders()
   }
 
-  end(trailers: RawHeaders): void {
+  end(trailers: RawHeaders) {
     if (this.#isOver) return
     this.#isOver = true
     this.#countAnswer()
@@ -186,13 +186,13 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     this.#land()
   }
 
-  upgraded(_head: ResponseHead, socket: Socket): void {
+  upgraded(_head: ResponseHead, socket: Socket) {
     // 101 without having been asked for it.
     socket.destroy()
     this.failed(new ResponseSyntaxError('101 without an upgrade'))
   }
 
-  failed(error: Error & { code?: string }): void {
+  failed(error: Error & { code?: string }) {
     if (this.#isOver) return
     const connection = this.#connection
     this.#context.waiting.delete(this)
@@ -213,7 +213,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : isUnsent ? 'instance-unreachable' : 'instance-failed')
   }
 
-  timeOut(): void {
+  timeOut() {
     if (!this.#isOver && !this.#isHeadSent) this.#failWith('instance-timeout')
   }
 
@@ -224,7 +224,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   }
 
   // ── cut by a drain
-  cut(): void {
+  cut() {
     if (this.#isOver || this.#cutTimer !== null) return
     if (!this.#isHeadSent) return this.#failWith('drain-deadline')
     if (this.#events === null) return this.#abort()
@@ -350,13 +350,12 @@ function without(headers: readonly string[], unwanted: string): string[] {
   return headers.filter((_, index) => headers[index - (index % 2)]?.toLowerCase() !== unwanted)
 }
 
-function earlyHints(headers: RawHeaders): Record<string, string | string[]> {
-  const hints: Record<string, string | string[]> = {}
+/** node:http takes links only, and checks them. */
+function earlyHints(headers: RawHeaders): { readonly link: string[] } {
   const links: string[] = []
   for (let index = 0; index + 1 < headers.length; index += 2) {
     const name = (headers[index] ?? '').toLowerCase()
     if (name === 'link') links.push(headers[index + 1] ?? '')
   }
-  hints['link'] = links
-  return hints
+  return { link: links }
 }

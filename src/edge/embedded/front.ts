@@ -76,14 +76,14 @@ export class Front {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  #exchange(request: IncomingMessage, response: ServerResponse): void {
+  #exchange(request: IncomingMessage, response: ServerResponse) {
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
     const framing = bodyFraming(request)
     if (target === null || framing === null) return refuseParsed(request, response)
     new Exchange(this.#context, request, response, target, framing).start()
   }
 
-  #tunnel(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  #tunnel(request: IncomingMessage, socket: Socket, head: Buffer) {
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
     // A body before an upgrade would be read by nobody: its bytes could pass as the tunnel's.
     const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
@@ -127,7 +127,7 @@ function refuseParsed(request: IncomingMessage, response: ServerResponse): void 
   response.end(page.body)
 }
 
-function refuseRaw(socket: Socket, code: EdgeErrorCode, accept: string | undefined): void {
+function refuseRaw(socket: Socket, code: EdgeErrorCode, accept: string | undefined) {
   if (!socket.writable) return void socket.destroy()
   const page = errorPage(code, accept)
   let head = `HTTP/1.1 ${page.status} -\r\n`
@@ -140,7 +140,7 @@ function refuseRaw(socket: Socket, code: EdgeErrorCode, accept: string | undefin
   socket.once('close', () => clearTimeout(timer))
 }
 
-function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket): void {
+function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket) {
   if (error.code === 'ECONNRESET') return void socket.destroy()
   // An answer is already on its way: a second one would be read as part of it.
   const pending = (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage

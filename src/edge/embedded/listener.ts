@@ -5,7 +5,7 @@ import { describePortOwner } from './port-owner.ts'
 interface BoundHandle {
   readonly fd: number
   close(): void
-  getsockname(out: Record<string, unknown>): number
+  getsockname(out: { port?: number }): number
 }
 
 /** A bound socket that this process never accepts from: it is handed to the workers as a file descriptor. */
@@ -28,13 +28,13 @@ export function bindListener(host: string, port: number): Listener {
   const handle = create(host, port, net.isIPv6(host) ? 6 : 4, -1, 0)
   if (typeof handle === 'number') throw bindError(handle, host, port)
   // libuv reports a port in use only when the socket is asked about.
-  const name: Record<string, unknown> = {}
+  const name: { port?: number } = {}
   const error = handle.getsockname(name)
   if (error !== 0) {
     handle.close()
     throw bindError(error, host, port)
   }
-  return { fd: handle.fd, port: Number(name['port']), close: () => handle.close() }
+  return { fd: handle.fd, port: name.port ?? port, close: () => handle.close() }
 }
 
 function bindError(error: number, host: string, port: number): ShiplockError {

@@ -26,7 +26,7 @@ export function readRequestTarget(url: string, hostHeader: string | undefined): 
 }
 
 function originForm(url: string, hostHeader: string): string | null {
-  // A fragment or a control character never belongs into a request target.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: neither they nor a fragment belong into a request target
   if (/[#\u0000-\u0020\u007f]/.test(url)) return null
   if (url.charCodeAt(0) === 47 || url === '*') return url
   const absolute = /^https?:\/\/([^/?]+)(.*)$/i.exec(url)

@@ -83,7 +83,7 @@ export class ResponseParser {
   }
 
   /** The upstream closed: the end of a close-delimited body, otherwise a cut answer. */
-  close(): void {
+  close() {
     if (this.#state === 'close') return this.#finish([])
     if (this.#state !== 'done' && this.#state !== 'tunnel') throw new ResponseSyntaxError('the connection ended within it')
   }
@@ -258,14 +258,18 @@ function keepAliveSeconds(value: string): number | null {
 function framingOf(status: number, method: string, found: Framing): ResponseHead['framing'] {
   const [coding] = found.codings
   const [length] = found.lengths
-  if (coding !== undefined && length !== undefined) throw new ResponseSyntaxError('both Content-Length and Transfer-Encoding')
-  if (found.codings.length > 1 || (coding !== undefined && coding.toLowerCase() !== 'chunked')) {
-    throw new ResponseSyntaxError('a Transfer-Encoding other than chunked')
-  }
-  if (length !== undefined && (!/^[0-9]{1,15}$/.test(length) || found.lengths.length > 1)) {
-    throw new ResponseSyntaxError('its Content-Length is ambiguous')
-  }
+  refuseAmbiguity(found)
   if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return 'none'
   if (coding !== undefined) return 'chunked'
   return length === undefined ? 'close' : Number(length)
+}
+
+function refuseAmbiguity({ lengths, codings }: Framing): void {
+  if (lengths.length > 0 && codings.length > 0) throw new ResponseSyntaxError('both Content-Length and Transfer-Encoding')
+  if (codings.length > 1 || codings.some((coding) => coding.toLowerCase() !== 'chunked')) {
+    throw new ResponseSyntaxError('a Transfer-Encoding other than chunked')
+  }
+  if (lengths.length > 1 || lengths.some((length) => !/^[0-9]{1,15}$/.test(length))) {
+    throw new ResponseSyntaxError('its Content-Length is ambiguous')
+  }
 }

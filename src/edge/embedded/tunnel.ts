@@ -45,7 +45,7 @@ export class Tunnel implements ExchangeSink, Flight {
     client.on('close', () => this.#end())
   }
 
-  start(): void {
+  start() {
     const route = this.#context.board.find(this.#target.host, this.#target.path)
     if (route === null) return this.#refuse('unknown-host')
     this.#route = route
@@ -53,7 +53,7 @@ export class Tunnel implements ExchangeSink, Flight {
     this.#attempt(route)
   }
 
-  #wait(route: LiveRoute): void {
+  #wait(route: LiveRoute) {
     const { board } = this.#context
     if (route.isHoldOver || board.parked >= board.parkedMax) return this.#failWith('held')
     const parked = {
@@ -64,7 +64,7 @@ export class Tunnel implements ExchangeSink, Flight {
     this.#client.once('close', () => route.unpark(parked))
   }
 
-  #attempt(route: LiveRoute): void {
+  #attempt(route: LiveRoute) {
     if (!this.#isCounted) route.counters.requests += 1
     this.#isCounted = true
     const claim = this.#tried.length >= LIMITS.edgeAttempts ? null : route.choose(this.#tried)
@@ -167,7 +167,7 @@ export class Tunnel implements ExchangeSink, Flight {
 
   paused(): void {}
 
-  end(_trailers: RawHeaders): void {
+  end(_trailers: RawHeaders) {
     this.#isOver = true
     if (this.#isAnswerChunked) this.#client.write('0\r\n\r\n')
     this.#client.end()
@@ -177,7 +177,7 @@ export class Tunnel implements ExchangeSink, Flight {
     this.#land()
   }
 
-  failed(error: Error): void {
+  failed(error: Error) {
     if (this.#isOver) return
     const connection = this.#connection
     this.#connection = null
@@ -191,12 +191,12 @@ export class Tunnel implements ExchangeSink, Flight {
     this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : 'instance-failed')
   }
 
-  timeOut(): void {
+  timeOut() {
     if (!this.#isOver && !this.#isHeadSent) this.#failWith('instance-timeout')
   }
 
   // ── cut by a drain
-  cut(): void {
+  cut() {
     if (this.#isOver || this.#cutTimer !== null) return
     if (!this.#isHeadSent) return this.#failWith('drain-deadline')
     if (this.#frames === null) return this.#end()

@@ -121,7 +121,7 @@ export class UpstreamConnection implements ResponseSink {
   }
 
   /** The exchange is over on the edge's side; `mayReuse` is false when request bytes are still owed. */
-  finish(mayReuse: boolean): void {
+  finish(mayReuse: boolean) {
     this.#sink = null
     if (!mayReuse || !this.#isReusable || !this.isHealthy) return this.destroy()
     this.isUsed = true
@@ -169,7 +169,7 @@ export class UpstreamConnection implements ResponseSink {
     sink?.upgraded(head, this.#socket, rest)
   }
 
-  #read(chunk: Buffer): void {
+  #read(chunk: Buffer) {
     try {
       this.#parser.push(chunk)
     } catch (error) {
@@ -182,14 +182,14 @@ export class UpstreamConnection implements ResponseSink {
     else this.#deliverEnd()
   }
 
-  #deliverEnd(): void {
+  #deliverEnd() {
     const trailers = this.#trailers ?? []
     const sink = this.#sink
     this.#trailers = null
     sink?.end(trailers)
   }
 
-  #ended(): void {
+  #ended() {
     this.#isReusable = false
     if (this.#sink === null) return this.destroy()
     try {
