@@ -11,8 +11,7 @@ create table servers (
   name        text not null,
   -- Drawn at every start; a lease of an earlier boot of the same server is known to be dead.
   boot_id     text not null,
-  started_at  timestamptz not null default now(),
-  seen_at     timestamptz not null default now()
+  started_at  timestamptz not null default now()
 );
 
 create table projects (

@@ -6,6 +6,9 @@ const MINUTE = 60 * SECOND
 /** Every bound, in one place (I12). A setting may lower or raise the ones that say so; nothing is unbounded. */
 export const LIMITS = {
   // ── queue and leases
+  /** Pool of one server; the embedded PostgreSQL takes more. */
+  databaseConnections: 16,
+  diskFreeBytesMin: 512 * MiB,
   leaseMs: 10 * SECOND,
   heartbeatMs: 3 * SECOND,
   queuePollMs: 1 * SECOND,

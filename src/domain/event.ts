@@ -36,7 +36,6 @@ export const EVENT_TYPES = [
   'instance.stopped',
   'instance.removed',
   'orphan.removed',
-  'edge.restarted',
   'server.started',
   'server.stopped',
 ] as const

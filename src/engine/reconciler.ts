@@ -1,45 +1,20 @@
 import { LIMITS } from '../core/limits.ts'
 import type { Edge } from '../edge/edge.ts'
 import { lockServiceEnvironment } from '../store/sql/catalog.ts'
-import { appendEvents } from '../store/sql/events.ts'
 import { nextFence } from '../store/sql/leases.ts'
 import { listWantedRoutes, type WantedRoute } from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { Periodic } from './periodic.ts'
 
-/** An edge that can be started again when it died. */
-export interface KeptEdge extends Edge {
-  /** True when it had to be started. */
-  ensureRunning(): Promise<boolean>
+/** Gives the edge back the routes that it lost with its disk. A route that it has is never touched. */
+export function createReconciler(dependencies: EngineDependencies): Periodic {
+  return new Periodic('reconciler', LIMITS.reconcilePeriodMs, dependencies, () => reconcile(dependencies))
 }
 
-/** Keeps the edge alive, and gives it back the routes that it lost with its disk. A route that it has is never touched. */
-export function createReconciler(dependencies: EngineDependencies, edge: KeptEdge): Periodic {
-  return new Periodic('reconciler', LIMITS.reconcilePeriodMs, dependencies, () => reconcile(dependencies, edge))
-}
-
-export async function reconcile(dependencies: EngineDependencies, edge: KeptEdge): Promise<void> {
-  const { database } = dependencies
-  if (await edge.ensureRunning()) {
-    dependencies.logger.warn('the edge was started again')
-    await database.transaction((tx) =>
-      appendEvents(tx, [
-        {
-          type: 'edge.restarted',
-          message: 'the edge had ended and was started again',
-          projectId: null,
-          environmentId: null,
-          serviceId: null,
-          serviceEnvironmentId: null,
-          deploymentId: null,
-          instanceId: null,
-          data: {},
-        },
-      ]),
-    )
-  }
+export async function reconcile(dependencies: EngineDependencies): Promise<void> {
+  const { edge } = dependencies.drivers
   const present = new Set((await edge.read()).map((route) => route.id))
-  for (const route of await listWantedRoutes(database)) if (!present.has(route.id)) await giveBack(dependencies, edge, route)
+  for (const route of await listWantedRoutes(dependencies.database)) if (!present.has(route.id)) await giveBack(dependencies, edge, route)
 }
 
 async function giveBack(dependencies: EngineDependencies, edge: Edge, seen: WantedRoute): Promise<void> {

@@ -1,4 +1,5 @@
-import { rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ShiplockError } from '../core/errors.ts'
 import type { Revision } from '../domain/deployment.ts'
 import { done, type Stage, type StageContext } from './stage.ts'
@@ -16,6 +17,7 @@ export const fetch: Stage = {
     const { workspace } = context.directories
     // A rerun starts from nothing: half a checkout is not told from a whole one.
     await rm(workspace, { recursive: true, force: true })
+    await mkdir(dirname(workspace), { recursive: true })
     const revision = await fetcher.fetch({
       source,
       directory: workspace,
