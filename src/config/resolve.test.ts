@@ -1,5 +1,4 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references look like template placeholders
-import { execFileSync } from 'node:child_process'
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -162,17 +161,12 @@ describe('which file', () => {
     await expect(resolveService({ directory: '/nonexistent/x', ...request })).rejects.toMatchObject({ code: 'CONFIG_NOT_FOUND' })
   })
 
-  it('I9: does not read a link out of the source, a pipe, or what is no UTF-8', async () => {
+  it('I9: does not read a link out of the source, or what is no UTF-8', async () => {
     const linked = await source({})
     await symlink('/etc/passwd', join(linked, 'shiplock.yaml'))
     const request = { serviceName: null, configPath: null, rootDirectory: null }
     await expect(resolveService({ directory: linked, ...request })).rejects.toMatchObject({
       message: expect.stringContaining('leaves the source'),
-    })
-    const piped = await source({})
-    execFileSync('mkfifo', [join(piped, 'shiplock.yaml')])
-    await expect(resolveService({ directory: piped, ...request, configPath: 'shiplock.yaml' })).rejects.toMatchObject({
-      message: 'shiplock.yaml is no regular file',
     })
     const binary = await source({})
     await writeFile(join(binary, 'shiplock.yaml'), Buffer.from([0xff, 0xfe, 0x00]))

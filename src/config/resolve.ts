@@ -12,6 +12,7 @@ import { SERVICE_NAME } from './manifest/fields.ts'
 import type { ServiceInput } from './manifest/schema.ts'
 import { normalizeName } from './normalize-name.ts'
 import { SourceFiles } from './source-files.ts'
+import { valueAt } from './value-at.ts'
 
 export interface ResolveRequest {
   /** The fetched source. */
@@ -58,7 +59,7 @@ export async function resolveService(request: ResolveRequest): Promise<ResolvedS
       hint: 'Give build.args instead, or say buildCommands.',
     })
   const { config, explanation } = buildService(service.name, input, (path) => {
-    if (found !== null && valueAt(service.input, path) === undefined) return `detected (${found.what})`
+    if (found !== null && valueAt(service.input, path.split('.')) === undefined) return `detected (${found.what})`
     const position = service.locate(path)
     return position === null ? `${file.name} (default of this file format)` : `${file.name}:${position.line}`
   })
@@ -127,13 +128,4 @@ function complete(input: ServiceInput, found: ServiceInput): ServiceInput {
     build: isBuildOpen ? { ...found.build, ...input.build } : input.build,
     run: hasStart ? input.run : { ...found.run, ...input.run },
   }
-}
-
-function valueAt(input: ServiceInput, path: string): unknown {
-  let value: unknown = input
-  for (const key of path.split('.')) {
-    if (value === null || typeof value !== 'object' || !Object.hasOwn(value, key)) return undefined
-    value = (value as Record<string, unknown>)[key]
-  }
-  return value
 }
