@@ -26,8 +26,8 @@ export interface Settings {
   readonly crashAt: string | null
 }
 
-export const RUNTIME_NAMES = ['process'] as const
-export type RuntimeName = (typeof RUNTIME_NAMES)[number]
+const RUNTIME_NAMES = ['process'] as const
+type RuntimeName = (typeof RUNTIME_NAMES)[number]
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
 
 /** What a default may depend on. Injected, so that a test can be any machine. */

@@ -75,7 +75,7 @@ export function clientSettings(env: Environment, host: HostFacts = hostFacts(env
   return Object.freeze({ url: parsed === null ? null : parsed.href.replace(/\/+$/, ''), token, dataDirectory })
 }
 
-export function hostFacts(env: Environment): HostFacts {
+function hostFacts(env: Environment): HostFacts {
   const xdg = env.XDG_DATA_HOME
   return {
     isRoot: process.getuid?.() === 0,

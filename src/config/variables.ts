@@ -5,7 +5,7 @@ import { printable } from '../core/printable.ts'
 import { isReservedName, variableNameProblem } from './variable-name.ts'
 
 /** Variables of one origin, unresolved. Later layers win over earlier ones: project, environment, service, configuration file. */
-export interface VariableLayer {
+interface VariableLayer {
   readonly name: string
   readonly values: Readonly<Record<string, string>>
 }

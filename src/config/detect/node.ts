@@ -81,7 +81,7 @@ async function startOf(
   return null
 }
 
-export function parsePackageJson(text: string): PackageJson {
+function parsePackageJson(text: string): PackageJson {
   let data: unknown
   try {
     data = JSON.parse(text.replace(/^\uFEFF/, ''))

@@ -11,7 +11,7 @@ export interface ParsedService {
   readonly notes: readonly string[]
 }
 
-export interface ParsedManifest {
+interface ParsedManifest {
   readonly services: readonly ParsedService[]
 }
 

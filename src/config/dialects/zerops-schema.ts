@@ -82,7 +82,7 @@ const run = section({
   routing: anything.optional(),
 })
 
-export const setupSchema = section({
+const setupSchema = section({
   setup: line('the name of a service', 100),
   extends: oneOrMany(line('the name of a setup', 100), 'the name of a setup').optional(),
   build: build.optional(),

@@ -25,8 +25,8 @@ const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
 /** Keys that make a build a recipe, and those that make it a Dockerfile build. `timeout` belongs to both. */
-export const RECIPE_KEYS = ['base', 'os', 'prepareCommands', 'buildCommands', 'deployFiles', 'cache', 'addToRunPrepare', 'env'] as const
-export const DOCKERFILE_KEYS = ['dockerfile', 'context', 'target', 'args', 'secrets', 'platform'] as const
+const RECIPE_KEYS = ['base', 'os', 'prepareCommands', 'buildCommands', 'deployFiles', 'cache', 'addToRunPrepare', 'env'] as const
+const DOCKERFILE_KEYS = ['dockerfile', 'context', 'target', 'args', 'secrets', 'platform'] as const
 
 const toolchain = line('a toolchain, e.g. nodejs@22', 100).regex(/^[a-z][a-z0-9.+-]*(@[A-Za-z0-9._-]+)?$/, {
   error: 'must be a toolchain with an optional version, e.g. nodejs@22',
