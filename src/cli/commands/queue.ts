@@ -1,0 +1,62 @@
+import { EXIT_CODES, ShiplockError } from '../../core/errors.ts'
+import { printable } from '../../core/printable.ts'
+import { type CliContext, type CommonOptions, scopeOf } from '../context.ts'
+import { formatAgo } from '../format.ts'
+import { table } from '../table.ts'
+import { colorStatus } from './status.ts'
+
+export async function queue(_options: CommonOptions, { connect, terminal }: CliContext): Promise<number> {
+  const { client } = await connect()
+  const { items } = await client.call('getQueue')
+  if (terminal.isJson) terminal.json({ queue: items })
+  if (items.length === 0) {
+    terminal.print('Nothing is in progress and nothing waits.')
+    return EXIT_CODES.ok
+  }
+  const { colors } = terminal
+  const now = Date.now()
+  const rows = items.map((entry) => [
+    entry.place === null ? '' : `${entry.place}`,
+    entry.id,
+    `${entry.service}@${entry.environment}`,
+    colorStatus(entry.status, colors),
+    formatAgo(entry.startedAt ?? entry.createdAt, now),
+    printable(entry.waitsFor),
+  ])
+  for (const line of table(['PLACE', 'DEPLOYMENT', 'SERVICE', 'STATUS', 'SINCE', 'WHY'], rows, colors.dim)) terminal.print(line)
+  return EXIT_CODES.ok
+}
+
+/** `shiplock cancel`: the deployment that is named, or the one that is not settled. */
+export async function cancel(named: string | undefined, options: CommonOptions, { connect, terminal }: CliContext): Promise<number> {
+  const { client } = await connect()
+  const id = named ?? (await onlyUnsettled(options, await client.call('getQueue')))
+  const deployment = await client.call('cancelDeployment', { params: { id } })
+  if (terminal.isJson) terminal.json(deployment)
+  terminal.print(
+    deployment.status === 'canceled'
+      ? `${terminal.colors.green('✔')} ${id} is canceled`
+      : `${id}: cancel asked for; \`shiplock logs ${id} -f\` shows it end`,
+  )
+  return EXIT_CODES.ok
+}
+
+type Queue = { readonly items: readonly { id: string; service: string; environment: string; project: string }[] }
+
+async function onlyUnsettled(options: CommonOptions, { items }: Queue): Promise<string> {
+  const scope = scopeOf(options)
+  const found = items.filter(
+    (entry) =>
+      (options.service === undefined || entry.service === options.service) &&
+      (scope.environment === undefined || entry.environment === scope.environment) &&
+      (scope.project === undefined || entry.project === scope.project),
+  )
+  const [only] = found
+  if (found.length === 1 && only !== undefined) return only.id
+  throw new ShiplockError(
+    found.length === 0 ? 'NOT_FOUND' : 'INPUT_INVALID',
+    found.length === 0
+      ? 'nothing is in progress and nothing waits'
+      : `which one? ${found.map((entry) => `${entry.id} (${entry.service})`).join(', ')}`,
+  )
+}

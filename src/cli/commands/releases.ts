@@ -1,0 +1,110 @@
+import type { Release } from '../../contract/release.ts'
+import type { RollbackPlan } from '../../contract/rollback.ts'
+import { EXIT_CODES, ShiplockError } from '../../core/errors.ts'
+import { printable } from '../../core/printable.ts'
+import { type CliContext, type CommonOptions, requireServiceName, scopeOf } from '../context.ts'
+import { formatAgo } from '../format.ts'
+import { describeSource } from '../render-deployment.ts'
+import { table } from '../table.ts'
+import { fit, type Terminal } from '../terminal.ts'
+import { followAll } from './deploy.ts'
+
+export interface ReleasesOptions extends CommonOptions {
+  readonly pin?: string
+  readonly unpin?: string
+}
+
+export async function releases(named: string | undefined, options: ReleasesOptions, context: CliContext): Promise<number> {
+  const { terminal } = context
+  const connection = await context.connect()
+  const { client } = connection
+  const service = await requireServiceName(named, options, connection)
+  for (const [operation, given] of [
+    ['pinRelease', options.pin],
+    ['unpinRelease', options.unpin],
+  ] as const) {
+    if (given === undefined) continue
+    await client.call(operation, { params: { service, release: parseRelease(given) }, query: scopeOf(options) })
+  }
+  const { items } = await client.call('listReleases', { params: { service }, query: { ...scopeOf(options), limit: 50 } })
+  if (terminal.isJson) terminal.json({ releases: items })
+  for (const line of renderReleases(items, terminal)) terminal.print(line)
+  return EXIT_CODES.ok
+}
+
+function renderReleases(items: readonly Release[], { colors }: Terminal): string[] {
+  if (items.length === 0) return ['No release yet.']
+  const now = Date.now()
+  const rows = items.map((release) => [
+    `v${release.number}`,
+    stateOf(release, colors),
+    fit(describeSource({ revision: release.revision, source: null }), 60),
+    `${release.trigger.kind} by ${fit(release.trigger.actor, 20)}`,
+    formatAgo(release.createdAt, now),
+  ])
+  return table(['RELEASE', 'STATE', 'SOURCE', 'TRIGGER', 'MADE'], rows, colors.dim)
+}
+
+function stateOf(release: Release, colors: Terminal['colors']): string {
+  const pinned = release.pinned ? ', pinned' : ''
+  if (release.live) return colors.green(`live${pinned}`)
+  if (!release.kept) return colors.dim('deleted')
+  if (release.lastStatus === 'failed') return colors.red(`failed${pinned}`)
+  if (release.standby) return `standby${pinned}`
+  return `kept${pinned}`
+}
+
+export interface RollbackOptions extends CommonOptions {
+  readonly env?: string
+  readonly force?: boolean
+  readonly detach?: boolean
+  readonly settled?: boolean
+  readonly plan?: boolean
+  readonly message?: string
+}
+
+/** `shiplock rollback`: shows what will differ, then goes there. */
+export async function rollback(given: string | undefined, options: RollbackOptions, context: CliContext): Promise<number> {
+  const { terminal } = context
+  const connection = await context.connect()
+  const { client } = connection
+  const service = await requireServiceName(undefined, options, connection)
+  const release = given === undefined ? undefined : parseRelease(given)
+  const variables = options.env === 'current' ? 'current' : 'sealed'
+  const force = options.force === true
+  const plan = await client.call('planRollback', { params: { service }, query: { ...scopeOf(options), release, force, variables } })
+  for (const line of renderPlan(plan, terminal)) terminal.print(line)
+  if (options.plan === true) {
+    if (terminal.isJson) terminal.json(plan)
+    return EXIT_CODES.ok
+  }
+  const deployment = await client.call('createRollback', {
+    body: { ...scopeOf(options), service, release: plan.to, variables, force, trigger: { kind: 'cli', note: options.message ?? null } },
+  })
+  return followAll([deployment], client, options, context)
+}
+
+function renderPlan(plan: RollbackPlan, { colors }: Terminal): string[] {
+  const from = plan.from === null ? 'nothing live' : `v${plan.from}`
+  const secretly = (value: string | null) => (value === null ? '********' : fit(value, 40))
+  return [
+    `  ${colors.bold(plan.service)}  ${from} → ${colors.bold(`v${plan.to}`)}  ${colors.dim(plan.warm ? 'its instances still stand' : 'new instances are started')}`,
+    ...plan.differences.map((difference) => {
+      const label = `${difference.kind} ${printable(difference.name)}`
+      if (difference.change === 'added') return `    ${colors.green('+')} ${label} ${colors.dim(secretly(difference.target))}`
+      if (difference.change === 'removed') return `    ${colors.red('-')} ${label} ${colors.dim(secretly(difference.current))}`
+      return `    ${colors.yellow('~')} ${label} ${colors.dim(`${secretly(difference.current)} → ${secretly(difference.target)}`)}`
+    }),
+  ]
+}
+
+/** `v3` or `3`. */
+function parseRelease(given: string): number {
+  const digits = /^v?(\d{1,9})$/.exec(given)?.[1]
+  if (digits === undefined || Number(digits) < 1) {
+    throw new ShiplockError('INPUT_INVALID', `${printable(given)} is no release number`, {
+      hint: 'Write it as v3; `shiplock releases` lists them.',
+    })
+  }
+  return Number(digits)
+}

@@ -1,0 +1,91 @@
+import { stat } from 'node:fs/promises'
+import { basename, resolve } from 'node:path'
+import { normalizeName } from '../config/normalize-name.ts'
+import { listServices, resolveService } from '../config/resolve.ts'
+import type { Source } from '../contract/deployment.ts'
+import { isShiplockError, ShiplockError } from '../core/errors.ts'
+import { printable } from '../core/printable.ts'
+import type { Client } from './client.ts'
+import { formatBytes, formatTook } from './format.ts'
+import type { Terminal } from './terminal.ts'
+
+/** What `up` and `deploy` were given: code of this machine, or a repository that the server fetches. */
+export type DeployTarget =
+  | { readonly kind: 'directory'; readonly directory: string; readonly services: readonly string[] }
+  | { readonly kind: 'git'; readonly url: string; readonly ref: string | null; readonly services: readonly string[] }
+
+export interface TargetOptions {
+  readonly service?: string
+  readonly ref?: string
+  readonly config?: string
+  readonly root?: string
+}
+
+const GIT_URL = /^(?:https?|ssh|git|file):\/\//i
+/** `git@host:path`, as git itself takes it. */
+const GIT_SHORT = /^[\w.-]+@[\w.-]+:[^\s]+$/
+
+export function isGitAddress(target: string): boolean {
+  return GIT_URL.test(target) || GIT_SHORT.test(target)
+}
+
+/** Finds out what is to be deployed, and says what was detected. */
+export async function readTarget(
+  given: string,
+  options: TargetOptions,
+  workingDirectory: string,
+  terminal: Terminal,
+): Promise<DeployTarget> {
+  if (isGitAddress(given)) return readGitTarget(given, options)
+  const directory = resolve(workingDirectory, given)
+  const found = await stat(directory).catch(() => null)
+  if (found === null || !found.isDirectory()) {
+    throw new ShiplockError('INPUT_INVALID', `${printable(given)} is ${found === null ? 'not there' : 'not a directory'}`, {
+      hint: 'Name a directory, or a git URL (https://…, ssh://…, git@host:path, file://…).',
+    })
+  }
+  const place = { directory, configPath: options.config ?? null, rootDirectory: options.root ?? null }
+  const services = options.service === undefined ? await listServices(place) : [options.service]
+  for (const service of services) {
+    // Without images: what the process runtime takes. The server decides again with what it has.
+    const resolved = await resolveService({ ...place, serviceName: service, artifacts: ['tree'] }).catch((error: unknown) => {
+      // Perhaps this server can do what this machine's defaults can't.
+      if (isShiplockError(error, 'CONFIG_NOT_FOUND')) return resolveService({ ...place, serviceName: service })
+      throw error
+    })
+    terminal.print(`  ${terminal.colors.bold(service)}  ${printable(resolved.origin)}`)
+    for (const line of [...resolved.detected, ...resolved.notes]) terminal.print(`    ${terminal.colors.dim(printable(line))}`)
+  }
+  return { kind: 'directory', directory, services }
+}
+
+function readGitTarget(given: string, options: TargetOptions): DeployTarget {
+  const hash = given.lastIndexOf('#')
+  const url = hash === -1 ? given : given.slice(0, hash)
+  const ref = options.ref ?? (hash === -1 ? null : given.slice(hash + 1) || null)
+  const last = basename(
+    url
+      .replace(/[/:]+$/, '')
+      .split(/[/:]/)
+      .at(-1) ?? '',
+  ).replace(/\.git$/, '')
+  return { kind: 'git', url, ref, services: [options.service ?? normalizeName(last)] }
+}
+
+/** Where the server takes it from: a directory is packed and uploaded once, whatever the number of its services. */
+export async function provideSource(
+  target: DeployTarget,
+  client: Client,
+  project: string | undefined,
+  terminal: Terminal,
+): Promise<Source> {
+  if (target.kind === 'git') return { kind: 'git', url: target.url, ref: target.ref }
+  // Loaded when needed: most commands pack nothing.
+  const { packDirectory } = await import('../sources/pack-directory.ts')
+  const started = performance.now()
+  const packed = await packDirectory(target.directory)
+  const upload = await client.upload(packed.stream, { project })
+  const took = formatTook(performance.now() - started)
+  terminal.print(`  ${terminal.colors.green('✔')} packed ${packed.files} files, ${formatBytes(upload.bytes)} sent in ${took}`)
+  return { kind: 'upload', digest: upload.digest, label: basename(target.directory).slice(0, 200) }
+}

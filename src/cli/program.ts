@@ -1,0 +1,185 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { EXIT_CODES } from '../core/errors.ts'
+import { configExplain } from './commands/config.ts'
+import { deploy, up } from './commands/deploy.ts'
+import { envList, envSet, envUnset } from './commands/env.ts'
+import { events } from './commands/events.ts'
+import { logs } from './commands/logs.ts'
+import { cancel, queue } from './commands/queue.ts'
+import { releases, rollback } from './commands/releases.ts'
+import { doctor, serverRun, serverStart, serverStatus, serverStop } from './commands/server.ts'
+import { status } from './commands/status.ts'
+import type { CliContext, CommonOptions } from './context.ts'
+
+/** Given the options of a command line, what commands work with. */
+export type ContextFor = (options: CommonOptions) => CliContext
+type Run<Options> = (options: Options, context: CliContext, args: readonly string[]) => Promise<number>
+
+/** What each exit code means; in --help and docs/cli.md. */
+export const EXIT_CODE_MEANINGS: Readonly<Record<keyof typeof EXIT_CODES, string>> = {
+  ok: 'done',
+  usage: 'the command line, the configuration or another input is wrong',
+  deploymentFailed: 'the deployment failed: build, start, readiness, bake',
+  platform: 'the platform failed, or is not there: try again, or see `shiplock doctor`',
+  notFound: 'what was named does not exist',
+  conflict: 'the present state forbids it',
+  unauthorized: 'no token, or not allowed',
+  canceled: 'the deployment was canceled',
+}
+
+export function exitCodeTable(): string[] {
+  const known = Object.entries(EXIT_CODES).map(([name, code]) => [code, EXIT_CODE_MEANINGS[name as keyof typeof EXIT_CODES]] as const)
+  return [...known, [130, 'Ctrl-C'] as const].map(([code, meaning]) => `  ${String(code).padEnd(4)}${meaning}`)
+}
+
+/** The command line as data for commander. `onCode` receives the exit code of the command that ran. */
+export function createProgram(contextFor: ContextFor, version: string, onCode: (code: number) => void): Command {
+  const program = new Command('shiplock')
+    .description('Deploys source code without losing a request: queue, build, readiness, atomic swap, drain, rollback.')
+    .version(version, '-V, --version')
+    .showSuggestionAfterError()
+    .showHelpAfterError('(add --help for what is possible)')
+    .addHelpText('after', `\nExit codes:\n${exitCodeTable().join('\n')}`)
+    .exitOverride()
+  const run =
+    <Options extends CommonOptions>(work: Run<Options>) =>
+    async (...given: unknown[]) => {
+      // Commander passes the arguments, then the options, then the command.
+      const command = given.at(-1) as Command
+      const options = command.optsWithGlobals() as Options
+      onCode(await work(options, contextFor(options), command.args))
+    }
+  addDeploying(program, run)
+  addLooking(program, run)
+  addManaging(program, run)
+  return program
+}
+
+type Runner = <Options extends CommonOptions>(work: Run<Options>) => (...given: unknown[]) => Promise<void>
+
+function common(command: Command): Command {
+  return command
+    .option('-p, --project <name>', "project (default: the server's)")
+    .option('-e, --environment <name>', "environment (default: the server's)")
+    .option('-s, --service <name>', 'service')
+    .option('--json', 'print JSON: one document, or a line each for streams')
+    .option('--no-color', 'print without colours (as NO_COLOR does)')
+}
+
+function deploying(command: Command): Command {
+  return common(command)
+    .option('--ref <ref>', 'branch, tag or commit of a git URL (also as URL#ref)')
+    .option('--config <file>', 'configuration file inside the source')
+    .option('--root <directory>', 'directory inside the source that holds the service')
+    .option('--rebuild', 'build even if nothing changed')
+    .option('--no-auto-rollback', 'do not swap back by itself when the new version fails after the swap')
+    .option('-m, --message <text>', 'note that stays with the deployment')
+    .option('-d, --detach', 'queue it and return')
+    .option('--settled', 'wait until the new version has passed its watch, too')
+}
+
+function addDeploying(program: Command, run: Runner): void {
+  deploying(program.command('up').argument('[source]', 'directory or git URL', '.'))
+    .description('deploy a directory or a git repository; starts a server if none runs')
+    .option('--foreground', 'run the server in this terminal: Ctrl-C stops it with its apps')
+    .action(run<Parameters<typeof up>[1]>((options, context, args) => up(args[0] ?? '.', options, context)))
+  deploying(program.command('deploy').argument('[source]', 'directory or git URL', '.'))
+    .description('deploy to a running server')
+    .option('--again', 'take the code from where the last deployment of the service took it')
+    .action(run<Parameters<typeof deploy>[1]>((options, context, args) => deploy(args[0] ?? '.', options, context)))
+  common(program.command('rollback').argument('[release]', 'e.g. v3; left out: the one before'))
+    .description('go back to an earlier release, with its variables and configuration')
+    .addOption(
+      new Option('--env <which>', 'variables as sealed with the release, or as they are now')
+        .choices(['sealed', 'current'])
+        .default('sealed'),
+    )
+    .option('--plan', 'only show what would differ')
+    .option('--force', 'also to a release whose last attempt failed, or that is live')
+    .option('-m, --message <text>', 'note that stays with the deployment')
+    .option('-d, --detach', 'queue it and return')
+    .option('--settled', 'wait until it has passed its watch, too')
+    .action(run<Parameters<typeof rollback>[1]>((options, context, args) => rollback(args[0], options, context)))
+  common(program.command('cancel').argument('[deployment]', 'id; left out: the only one that is not settled'))
+    .description('cancel a deployment that has not swapped yet')
+    .action(run((options, context, args) => cancel(args[0], options, context)))
+}
+
+function addLooking(program: Command, run: Runner): void {
+  for (const name of ['status', 'services']) {
+    common(program.command(name).argument('[service]'))
+      .description(
+        name === 'status' ? 'all services, or one in full with its stages and swap receipt' : 'the same as status without a name',
+      )
+      .action(run((options, context, args) => status(args[0], options, context)))
+  }
+  common(program.command('logs').argument('[target]', 'service, or id of a deployment'))
+    .description('what the instances of a service print, or how a deployment went')
+    .option('-f, --follow', 'go on with what comes')
+    .option('-n, --tail <lines>', 'only the last lines', parseCount)
+    .action(run<Parameters<typeof logs>[1]>((options, context, args) => logs(args[0], options, context)))
+  common(program.command('events'))
+    .description('what happened, in order')
+    .option('-f, --follow', 'go on with what comes')
+    .option('--deployment <id>', 'of one deployment')
+    .option('--type <types>', 'of these types, with commas between them')
+    .option('--since <time>', 'ISO 8601, e.g. 2026-01-31T12:00:00Z')
+    .action(run<Parameters<typeof events>[0]>((options, context) => events(options, context)))
+  common(program.command('releases').argument('[service]'))
+    .description('releases of a service: what can be rolled back to')
+    .option('--pin <release>', 'exempt one from retention')
+    .option('--unpin <release>', 'give one back to retention')
+    .action(run<Parameters<typeof releases>[1]>((options, context, args) => releases(args[0], options, context)))
+  common(program.command('queue'))
+    .description('what is in progress, what waits and why')
+    .action(run((options, context) => queue(options, context)))
+}
+
+function addManaging(program: Command, run: Runner): void {
+  const env = program.command('env').description('variables of a project, environment or service')
+  common(env.command('list'))
+    .description('names and scopes; values are never shown')
+    .action(run((options, context) => envList(options, context)))
+  common(env.command('set').argument('<pairs...>', 'NAME=value, or NAME to take it from this environment'))
+    .description('set variables; without -e and -s for the whole project')
+    .option('--secret', 'never show it, also not whether it changed from what to what')
+    .action(run((options, context, args) => envSet(args, options, context)))
+  common(env.command('unset').argument('<names...>'))
+    .description('remove variables')
+    .action(run((options, context, args) => envUnset(args, options, context)))
+  const config = program.command('config').description('configuration of a source directory')
+  common(config.command('explain').argument('[directory]', 'directory', '.'))
+    .description('the resolved configuration and where each value came from')
+    .option('--config <file>', 'configuration file inside the directory')
+    .option('--root <directory>', 'directory inside it that holds the service')
+    .action(run<Parameters<typeof configExplain>[1]>((options, context, args) => configExplain(args[0] ?? '.', options, context)))
+  const server = common(program.command('server'))
+    .description('run a server in this terminal; apps and edge go on when it ends')
+    .action(run((_options, context) => serverRun(context)))
+  common(server.command('start'))
+    .description('start one in the background')
+    .action(run((options, context) => serverStart(options, context)))
+  common(server.command('stop'))
+    .description('stop it; apps and edge go on serving')
+    .action(run((options, context) => serverStop(options, context)))
+  common(server.command('status'))
+    .description('version, queue and checks')
+    .action(run((options, context) => serverStatus(options, context)))
+  common(program.command('doctor'))
+    .description('what is there and what is missing')
+    .action(run((options, context) => doctor(options, context)))
+}
+
+const TAIL_MAX = 10_000
+
+function parseCount(given: string): number {
+  const number = Number(given)
+  if (!/^\d{1,6}$/.test(given) || number > TAIL_MAX) throw new InvalidArgumentError(`a whole number up to ${TAIL_MAX} is needed`)
+  return number
+}
+
+/** Commander's own refusals are usage errors; help and version are not errors at all. */
+export function exitCodeOfCommander(error: unknown): number | null {
+  if (!(error instanceof CommanderError)) return null
+  return error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage
+}

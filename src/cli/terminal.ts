@@ -1,0 +1,61 @@
+import { createColors } from 'picocolors'
+import { printable } from '../core/printable.ts'
+
+/** Where a command writes. Data and progress go to stdout, errors and advice about them to stderr. */
+export interface Terminal {
+  /** Progress may be drawn in place. */
+  readonly isLive: boolean
+  readonly isJson: boolean
+  readonly columns: number
+  readonly colors: ReturnType<typeof createColors>
+  /** A line for people; nothing with --json. */
+  print(line?: string): void
+  /** As it is, without a line break; for drawing in place. */
+  draw(text: string): void
+  /** One JSON document (or one line of a stream). */
+  json(value: unknown, options?: { readonly isLine: boolean }): void
+  error(line: string): void
+}
+
+export interface TerminalOptions {
+  readonly json: boolean
+  readonly color: boolean
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+const COLUMNS_DEFAULT = 100
+
+export function createTerminal(
+  options: TerminalOptions,
+  stdout: NodeJS.WriteStream = process.stdout,
+  stderr: NodeJS.WriteStream = process.stderr,
+): Terminal {
+  const isTty = stdout.isTTY === true
+  const isColored = options.color && !options.env.NO_COLOR && (isTty || Boolean(options.env.FORCE_COLOR)) && options.env.TERM !== 'dumb'
+  return {
+    isLive: isTty && !options.json && options.env.TERM !== 'dumb' && !options.env.CI,
+    isJson: options.json,
+    get columns() {
+      return stdout.columns > 0 ? stdout.columns : COLUMNS_DEFAULT
+    },
+    colors: createColors(isColored && !options.json),
+    print: (line = '') => {
+      if (!options.json) stdout.write(`${line}\n`)
+    },
+    draw: (text) => {
+      stdout.write(text)
+    },
+    json: (value, { isLine } = { isLine: false }) => {
+      stdout.write(`${isLine ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`)
+    },
+    error: (line) => {
+      stderr.write(`${line}\n`)
+    },
+  }
+}
+
+/** Text from elsewhere, harmless (I9) and cut to a width. */
+export function fit(text: string, width: number): string {
+  const harmless = printable(text).replaceAll('\t', '  ')
+  return harmless.length > width ? `${harmless.slice(0, Math.max(0, width - 1))}…` : harmless
+}
