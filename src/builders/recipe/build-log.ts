@@ -1,6 +1,8 @@
 import { LIMITS } from '../../core/limits.ts'
 import type { BuildRequest } from '../builder.ts'
 
+const RECENT_LINES = 300
+
 /**
  * The log of one build, bounded (I12): once `LIMITS.buildLogBytes` of output were passed on, further lines are only counted,
  * and the last ones kept, so that the end of a build that prints a gigabyte can still be read.
@@ -30,7 +32,7 @@ export class BuildLog {
 
   output(line: string): void {
     this.#tail.push(line)
-    if (this.#tail.length > LIMITS.errorLogTailLines * 2) this.#tail = this.#tail.slice(-LIMITS.errorLogTailLines)
+    if (this.#tail.length > RECENT_LINES * 2) this.#tail = this.#tail.slice(-RECENT_LINES)
     if (this.#passed < this.#bytesMax) {
       this.#passed += line.length + 1
       this.#onLine(line, 'build')
@@ -51,6 +53,11 @@ export class BuildLog {
     for (const line of shown) this.#onLine(line, 'build')
     this.#dropped = 0
     this.#droppedBytes = 0
+  }
+
+  /** More of them: npm prints its whole usage, a hundred lines, after the one line that says what is wrong. */
+  get recent(): readonly string[] {
+    return this.#tail.slice(-RECENT_LINES)
   }
 
   /** Last lines of the present command, oldest first. */

@@ -58,7 +58,7 @@ interface FailedCommand {
 }
 
 function failed(command: FailedCommand, log: BuildLog): ShiplockError {
-  const cause = findFailureCause(command)
+  const cause = findFailureCause({ ...command, tail: log.recent })
   if (cause !== null) log.engine(`${cause.cause}. ${cause.suggestion}`)
   const why = cause === null ? '' : `: ${cause.cause}`
   const message = `${command.where} \`${firstLine(command.command)}\` failed (${command.ended} after ${command.took})${why}`
