@@ -1,7 +1,7 @@
 import { ShiplockError } from '../core/errors.ts'
 
 /** Shells keep these for themselves: assigning them fails or means something else. */
-const RESERVED = new Set(['PPID', 'OPTIND', 'LINENO', 'UID', 'EUID', 'SHELLOPTS', 'BASHOPTS', 'BASH_VERSINFO'])
+const RESERVED = new Set(['IFS', 'PPID', 'OPTIND', 'LINENO', 'UID', 'EUID', 'SHELLOPTS', 'BASHOPTS', 'BASH_VERSINFO'])
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 /**

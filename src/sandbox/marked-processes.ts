@@ -5,8 +5,8 @@ import { allPids, processStat } from '../core/process-identity.ts'
 export const MARKER = 'SHIPLOCK_SANDBOX'
 
 /**
- * Finds processes without cgroups: by the marker in their environment, and by sharing a pid namespace with one that has it
- * (a child that cleared its environment). Reading another user's environment needs root; there the project's own user is used only by root.
+ * Finds processes without cgroups: by the marker in their environment, and those that threw it away by sharing a pid namespace with one
+ * that has it, or by descending from one. What was orphaned and threw it away on a host without pid namespaces is beyond finding. Reading another user's environment needs root; there the project's own user is used only by root.
  */
 export function processesByMarker(engine: string): ReadonlyMap<string, readonly number[]> {
   const found = new Map<string, Set<number>>()
@@ -25,6 +25,7 @@ export function processesByMarker(engine: string): ReadonlyMap<string, readonly 
     const name = nameOfNamespace.get(namespace)
     if (name !== undefined) add(found, name, pid)
   }
+  if (found.size > 0) addDescendants(found, [...namespaceOf.keys()])
   return new Map([...found].map(([name, pids]) => [name, [...pids].filter(runs)]))
 }
 
@@ -34,6 +35,23 @@ export function environmentOf(pid: number): readonly string[] {
     return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
   } catch {
     return []
+  }
+}
+
+function addDescendants(found: Map<string, Set<number>>, pids: readonly number[]): void {
+  const parentOf = new Map(pids.map((pid) => [pid, processStat(pid)?.parent ?? 0]))
+  const nameOf = new Map([...found].flatMap(([name, members]) => [...members].map((pid) => [pid, name] as const)))
+  for (const pid of pids) {
+    if (nameOf.has(pid)) continue
+    const path = [pid]
+    for (let parent = parentOf.get(pid) ?? 0; parent > 1 && !path.includes(parent); parent = parentOf.get(parent) ?? 0) {
+      const name = nameOf.get(parent)
+      if (name !== undefined) {
+        for (const descendant of path) add(found, name, descendant)
+        break
+      }
+      path.push(parent)
+    }
   }
 }
 

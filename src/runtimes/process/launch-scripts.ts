@@ -30,10 +30,11 @@ bounded() {
     kill -0 $$ 2>/dev/null || exit 0
     line=$(stat -c '%s %.3Y' "$log" 2>/dev/null) || continue
     size=\${line%% *}
-    [ "$line" = "$last" ] || echo "$line" >>"$log.times"
-    last=$line
-    floor=0
+    base=0 floor=0
+    read -r base <"$log.base"
     read -r floor <"$log.floor"
+    [ "$line" = "$last" ] || echo "$((base + size)) \${line#* }" >>"$log.times"
+    last=$line
     if [ -n "$fallocate" ] && [ $((size - floor)) -gt $((bound + bound / 4)) ]; then
       echo $((size - bound)) >"$log.floor"
       "$fallocate" --punch-hole --offset 0 --length $((size - bound)) "$log"
@@ -42,8 +43,8 @@ bounded() {
 }
 bounded </dev/null >/dev/null 2>&1 &
 keeper=$!
-exec 4>>"$directory/started.$launch"
-"$@"
+exec 4>>"$directory/started.$launch" 5>&2 2>/dev/null
+"$@" 2>&5 5>&-
 code=$?
 exec 4>&-
 [ -n "$kill" ] && { echo 1 >"$kill"; } 2>/dev/null
@@ -93,7 +94,7 @@ exec 8>&1
   while ! wait; do :; done
 } 9>&1 | {
   trap '' TERM
-  exec 7<&0
+  exec 7<&0 2>/dev/null
   read -r _sl_code <&7
   kill -TERM 0
   sleep 5 8>&- &

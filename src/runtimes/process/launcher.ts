@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { bootId, identify, isAlive, signalProcess } from '../../core/process-identity.ts'
+import { bootId, identify, isAlive, type ProcessIdentity, signalProcess } from '../../core/process-identity.ts'
 import type { ProjectId } from '../../domain/ids.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
@@ -13,7 +13,7 @@ import type { StopReport } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import { type LaunchOutcome, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
 import { RunDirectory } from './run-directory.ts'
-import { settledClaim, spawnSupervisor, terminate, waitUntilStarted } from './supervisor.ts'
+import { settledClaim, spawnSupervisor, terminate, waitUntilClaimed, waitUntilStarted } from './supervisor.ts'
 
 /** What to run, in terms of the sandbox. */
 export interface LaunchRequest {
@@ -116,6 +116,7 @@ export class Launcher {
     })
     const child = await spawnSupervisor(run, launch, command, this.sandbox, JSON.stringify(record.labels))
     child.once('exit', () => this.#onExit(name))
+    await waitUntilClaimed(run, launch, intent.bootId)
     return intent
   }
 
@@ -139,20 +140,31 @@ export class Launcher {
       if (state.kind === 'running') {
         await writeRecord(directory, { ...state.record, stopAsked: true })
         const identity = identify(state.supervisor)
-        if (identity !== null) {
-          terminate(this.sandbox, name, identity.pid)
-          killed = !(await this.#gone(() => isAlive(identity), timeoutMs))
-          if (killed) await this.sandbox.kill(name)
-          // It only has to write down the exit code now.
-          if (!(await this.#gone(() => isAlive(identity), LIMITS.supervisorEndMs))) signalProcess(identity, 'SIGKILL')
-          await this.#gone(() => isAlive(identity), LIMITS.killConfirmMs)
-        }
+        if (identity !== null) killed = await this.#end(name, identity, timeoutMs)
       }
     }
     await this.settle(directory, name)
     await this.sandbox.kill(name)
     await this.sandbox.remove(name)
     return { killed, tookMs: this.#clock.monotonic() - started }
+  }
+
+  /** True when it took SIGKILL. The supervisor is gone afterwards. */
+  async #end(name: string, supervisor: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+    // Who runs now is remembered: a child that threw away its environment can't be found any more once its parent is gone.
+    const members = this.sandbox.processes(name).flatMap((pid) => identify(pid) ?? [])
+    let signaled = false
+    const runs = () => {
+      signaled ||= terminate(this.sandbox, name, supervisor.pid)
+      return isAlive(supervisor)
+    }
+    const killed = !(await this.#gone(runs, timeoutMs))
+    if (killed) await this.sandbox.kill(name)
+    for (const member of members) signalProcess(member, 'SIGKILL')
+    // It only has to write down the exit code now.
+    if (!(await this.#gone(() => isAlive(supervisor), LIMITS.supervisorEndMs))) signalProcess(supervisor, 'SIGKILL')
+    await this.#gone(() => isAlive(supervisor), LIMITS.killConfirmMs)
+    return killed
   }
 
   /** The environment of the running launch. */

@@ -18,6 +18,7 @@ export class LogWatch {
   #poll: NodeJS.Timeout | null = null
   #settling: NodeJS.Timeout | null = null
   #noted = -1
+  #length = 0
   #notes = 0
   #cutting = false
 
@@ -80,6 +81,10 @@ export class LogWatch {
   }
 
   #look(at: number = this.#clock.now()): void {
+    const length = this.#log.length()
+    // `echo … > /dev/stderr` truncates a log that is a file. What stood there is lost, but positions must go on growing.
+    if (length < this.#length && !this.#cutting) this.#rebase(this.#length)
+    this.#length = length
     const end = this.#log.end()
     if (end === this.#noted) return
     this.#noted = end
@@ -108,13 +113,17 @@ export class LogWatch {
     })
   }
 
+  #rebase(cut: number): void {
+    writeFileSync(`${this.#log.file}.base`, `${this.#log.base() + cut}\n`, { mode: 0o600 })
+    writeFileSync(`${this.#log.file}.floor`, '0\n', { mode: 0o600 })
+  }
+
   /** In one tick, so that no reader here sees the one without the other. */
   #cutToZero(): void {
     try {
-      const base = this.#log.base() + this.#log.length()
-      writeFileSync(`${this.#log.file}.base`, `${base}\n`, { mode: 0o600 })
+      this.#rebase(this.#log.length())
       truncateSync(this.#log.file)
-      writeFileSync(`${this.#log.file}.floor`, '0\n', { mode: 0o600 })
+      this.#length = 0
     } catch {
       // Removed meanwhile.
     }

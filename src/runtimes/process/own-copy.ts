@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ShiplockError } from '../../core/errors.ts'
 import { runCommand } from '../../core/exec.ts'
+import { removeTree } from '../../core/remove-tree.ts'
 import type { Artifact } from '../../domain/deployment.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type { Labels } from '../runtime.ts'
@@ -27,9 +28,12 @@ export async function ownCopy(sandbox: Sandbox, directory: string, spec: TreeSpe
   const root = join(directory, 'root')
   if (existsSync(root)) return
   const partial = `${root}.partial`
-  await rm(partial, { recursive: true, force: true })
+  await removeTree(partial)
   await copyTree(spec.artifactDirectory, partial, signal)
-  await sandbox.own(partial, spec.labels.projectId)
+  // The log too: apps open /dev/stdout, which is this file, once more.
+  const log = join(directory, 'log')
+  await (await open(log, 'a', 0o600)).close()
+  await Promise.all([sandbox.own(partial, spec.labels.projectId), sandbox.own(log, spec.labels.projectId)])
   await rename(partial, root)
 }
 

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
+import { removeTree } from '../../core/remove-tree.ts'
 import type { InstanceId } from '../../domain/ids.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type {
@@ -141,7 +142,7 @@ export class ProcessRuntime implements Runtime {
       await this.#launcher.stop(directory, id, 0)
       this.#watches.get(id)?.stop()
       this.#watches.delete(id)
-      await rm(directory, { recursive: true, force: true })
+      await removeTree(directory)
       await this.#ports.releaseAll(id)
     })
   }

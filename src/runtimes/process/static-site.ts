@@ -43,14 +43,22 @@ export class StaticSite {
     // The copy lies outside of our package, which says that .js files are modules.
     await writeFile(join(partial, 'package.json'), '{"type":"module"}\n')
     const require = createRequire(this.#file)
-    for (const name of PACKAGES) await cp(packageDirectory(require, name), join(partial, 'node_modules', name), { recursive: true })
+    for (const name of PACKAGES) {
+      const source = packageDirectory(require, name)
+      if (source !== null) await cp(source, join(partial, 'node_modules', name), { recursive: true })
+    }
     await rm(this.#directory, { recursive: true, force: true })
     await rename(partial, this.#directory)
   }
 }
 
-function packageDirectory(require: NodeJS.Require, name: string): string {
-  const main = require.resolve(name)
-  const marker = join('node_modules', name)
-  return main.slice(0, main.lastIndexOf(marker) + marker.length)
+/** Null when it is not installed beside the program, as for one that was bundled into a single file. */
+function packageDirectory(require: NodeJS.Require, name: string): string | null {
+  try {
+    const main = require.resolve(name)
+    const marker = join('node_modules', name)
+    return main.slice(0, main.lastIndexOf(marker) + marker.length)
+  } catch {
+    return null
+  }
 }

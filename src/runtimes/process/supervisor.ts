@@ -62,9 +62,18 @@ export async function settledClaim(run: RunDirectory, launch: string, launchBoot
   }
 }
 
+/** Resolves once a supervisor has claimed the launch; whoever holds the run's lock until then can't take its own launch for a lost one. */
+export async function waitUntilClaimed(run: RunDirectory, launch: string, launchBoot: string): Promise<void> {
+  const deadline = systemClock.monotonic() + LIMITS.claimMs
+  while (run.claim(launch, launchBoot).kind === 'none') {
+    const isOverdue = systemClock.monotonic() > deadline && !supervisorExists(run, launch)
+    if (isOverdue && run.cancel(launch)) throw new ShiplockError('LAUNCH_FAILED', 'the supervisor of the instance did not start')
+    await systemClock.sleep(1)
+  }
+}
+
 /** Resolves once the start command runs. @throws LAUNCH_FAILED when the launch ended before, or an init command failed that may not. */
 export async function waitUntilStarted(run: RunDirectory, launch: string, launchBoot: string, signal: AbortSignal): Promise<void> {
-  const deadline = systemClock.monotonic() + LIMITS.claimMs
   for (let waitMs = 2; ; waitMs = Math.min(waitMs * 1.05, 50)) {
     signal.throwIfAborted()
     // In this order: what ended can report nothing more, so a report that is missing then is missing for good.
@@ -76,11 +85,9 @@ export async function waitUntilStarted(run: RunDirectory, launch: string, launch
       throw new ShiplockError('LAUNCH_FAILED', `init command ${report.number} exited with ${report.code}, and initFailure is "fail"`)
     }
     if (ended !== null) throw new ShiplockError('LAUNCH_FAILED', `the sandbox ended with ${ended.code} before the start command ran`)
-    if (claim.kind === 'canceled' || (claim.kind === 'supervisor' && !claim.alive)) {
+    if (claim.kind === 'canceled' || claim.kind === 'none' || (claim.kind === 'supervisor' && !claim.alive)) {
       throw new ShiplockError('LAUNCH_FAILED', 'the instance was killed before its start command ran')
     }
-    const isOverdue = claim.kind === 'none' && systemClock.monotonic() > deadline && !supervisorExists(run, launch)
-    if (isOverdue && run.cancel(launch)) throw new ShiplockError('LAUNCH_FAILED', 'the supervisor of the instance did not start')
     await systemClock.sleep(waitMs, signal)
   }
 }
@@ -98,8 +105,11 @@ function supervisorExists(run: RunDirectory, launch: string): boolean {
   })
 }
 
-/** SIGTERM to every process group of the sandbox but the supervisor's own: the app as a whole, children that made sessions too. */
-export function terminate(sandbox: Sandbox, name: string, supervisor: number): void {
+/**
+ * SIGTERM to every process group of the sandbox but the supervisor's own: the app as a whole, children that made sessions too.
+ * False when there is no such group, as while the sandbox is still being made.
+ */
+export function terminate(sandbox: Sandbox, name: string, supervisor: number): boolean {
   const groups = new Set<number>()
   for (const pid of sandbox.processes(name)) {
     const group = processStat(pid)?.group
@@ -110,4 +120,5 @@ export function terminate(sandbox: Sandbox, name: string, supervisor: number): v
       process.kill(-group, 'SIGTERM')
     } catch {}
   }
+  return groups.size > 0
 }

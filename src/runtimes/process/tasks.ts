@@ -1,7 +1,7 @@
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
+import { removeTree } from '../../core/remove-tree.ts'
 import type { TaskResult, TaskSpec } from '../runtime.ts'
 import { InstanceLog } from './instance-log.ts'
 import { newRecord, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
@@ -50,7 +50,7 @@ export class Tasks {
     return this.#locks.run(id, async () => {
       assertFence(await readRecord(directory), fence)
       await this.#launcher.stop(directory, sandboxName(id), 0)
-      await rm(directory, { recursive: true, force: true })
+      await removeTree(directory)
     })
   }
 

@@ -1,0 +1,39 @@
+import { FakeHost, FakeRuntime } from '../../src/runtimes/fake.ts'
+import { processHarness } from '../support/runtime-harness.ts'
+import { processSuite } from './runtime-process-suite.ts'
+import { runtimeSuite } from './runtime-suite.ts'
+
+const CONFINED = () => processHarness({ kind: 'auto', cgroups: true })
+const BARE = () => processHarness({ kind: 'none', cgroups: true })
+const BAREST = () => processHarness({ kind: 'none', cgroups: false })
+
+runtimeSuite('process, confined as far as this host allows', CONFINED, true)
+processSuite('process, confined as far as this host allows', CONFINED)
+runtimeSuite('process without a sandbox', BARE, true)
+processSuite('process without a sandbox', BARE)
+runtimeSuite('process with neither sandbox nor cgroups', BAREST, true)
+processSuite('process with neither sandbox nor cgroups', BAREST)
+
+runtimeSuite(
+  'fake',
+  async () => {
+    const host = new FakeHost()
+    let runtime = new FakeRuntime({ host })
+    return {
+      get runtime() {
+        return runtime
+      },
+      sandbox: null,
+      stateDirectory: '',
+      reopen: async () => {
+        runtime = new FakeRuntime({ host })
+        return runtime
+      },
+      close: async () => {
+        await host.close()
+        return []
+      },
+    }
+  },
+  false,
+)
