@@ -1,0 +1,79 @@
+// npm test: installs what the tests need, builds, runs every test, ends with one line that counts them.
+// `npm test -- PATTERN …` runs only the files that match.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { assertNode, build, canInstallSystemPackages, fail, installPackages, ROOT, run, say } from './setup.mjs'
+
+/** Programs that tests use beside Node, and the Debian package that has each. Without one its tests are skipped, and say why. */
+const PROGRAMS = [
+  { program: 'git', package: 'git', why: 'git sources' },
+  { program: 'bwrap', package: 'bubblewrap', why: 'the sandbox' },
+  { program: 'setpriv', package: 'util-linux', why: 'a user per project' },
+  { program: 'sshd', package: 'openssh-server', why: 'git over ssh' },
+  { program: 'ssh', package: 'openssh-client', why: 'git over ssh' },
+]
+const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']
+
+assertNode()
+installPackages()
+const missing = installSystemPackages()
+build()
+process.exitCode = runTests()
+
+/** Returns the programs that are still missing. */
+function installSystemPackages() {
+  const wanted = PROGRAMS.filter((entry) => !isThere(entry.program))
+  if (wanted.length === 0) return []
+  const packages = [...new Set(wanted.map((entry) => entry.package))]
+  if (!canInstallSystemPackages()) {
+    for (const entry of wanted) say(`Not installed: ${entry.program} (${entry.why}). Its tests are skipped.`)
+    say(`To run them too: sudo apt-get install --yes --no-install-recommends ${packages.join(' ')}`)
+    return wanted
+  }
+  say(`Installing system packages: ${packages.join(', ')} …`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  run('apt-get', ['update', '-qq'], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  // A package that starts a service of its own must not: the tests start what they need and stop it again.
+  run('apt-get', ['install', '--yes', '-qq', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold', ...packages], {
+    env: { ...env, RUNLEVEL: '1' },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  return PROGRAMS.filter((entry) => !isThere(entry.program))
+}
+
+function isThere(program) {
+  return SEARCH_PATH.some((directory) => directory !== '' && existsSync(join(directory, program)))
+}
+
+function runTests() {
+  const directory = mkdtempSync(join(tmpdir(), 'shiplock-report-'))
+  const report = join(directory, 'report.json')
+  try {
+    const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs')
+    const args = [vitest, 'run', ...process.argv.slice(2), '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+    const { status, error } = spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' })
+    if (error !== undefined) fail(`can't start vitest: ${error.message}`)
+    return summarize(report, status ?? 1)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function summarize(report, status) {
+  if (!existsSync(report)) fail('vitest ended without a report')
+  const result = JSON.parse(readFileSync(report, 'utf8'))
+  const skipped = result.numPendingTests + result.numTodoTests
+  const failed = Math.max(result.numFailedTests, status === 0 ? 0 : 1)
+  if (missing.length > 0) say(`Skipped for want of: ${missing.map((entry) => entry.program).join(', ')}`)
+  const isSkipFailure = process.env.CI === 'true' && skipped > 0
+  if (isSkipFailure) {
+    for (const file of result.testResults)
+      for (const test of file.assertionResults) if (['pending', 'skipped', 'todo'].includes(test.status)) say(`skipped: ${file.name}: ${test.fullName}`)
+    say('Skipped tests count as failures in CI.')
+  }
+  say(`${result.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  if (result.numPassedTests === 0) return 1
+  return status !== 0 || isSkipFailure ? status || 1 : 0
+}
