@@ -49,10 +49,10 @@ export class PostgresListener {
 
   async close(): Promise<void> {
     if (!this.#closing.signal.aborted) this.#closing.abort(new Error('the database was closed'))
-    clearInterval(this.#heartbeat)
     this.#channels.clear()
     await this.#reconnecting
     await this.#connecting?.catch(() => {})
+    clearInterval(this.#heartbeat)
     const client = this.#client
     this.#client = null
     await client?.end().catch(() => {})
@@ -74,8 +74,13 @@ export class PostgresListener {
     client.on('notification', ({ channel, payload }) => {
       for (const onPayload of this.#channels.get(channel) ?? []) this.#deliver(onPayload, payload ?? '')
     })
-    await client.connect()
-    for (const channel of this.#channels.keys()) await client.query(`LISTEN ${channel}`)
+    try {
+      await client.connect()
+      for (const channel of this.#channels.keys()) await client.query(`LISTEN ${channel}`)
+    } catch (error) {
+      client.end().catch(() => {})
+      throw error
+    }
     this.#client = client
     clearInterval(this.#heartbeat)
     // A peer that vanished without a word (power cut, dropped route) is only noticed by asking.

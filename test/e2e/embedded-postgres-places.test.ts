@@ -1,4 +1,4 @@
-import { chmod, chown, cp, link, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { chmod, chown, cp, link, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -67,7 +67,20 @@ describe.runIf(isRoot)('as root', () => {
     const { connection, pid } = await start()
     await answers(connection)
     expect(await ownerOf(pid)).toBe(NOBODY.uid)
-    expect(connection.socketDirectory).toBe(join(dataDirectory, 'postgres'))
+    expect(connection.socketDirectory).toBe(join(dataDirectory, 'postgres/run'))
+  })
+
+  test('what root writes is in no directory where nobody could put links in its way', async () => {
+    await start()
+    const place = join(dataDirectory, 'postgres')
+    const entries = await Promise.all(['.', 'data', 'run', 'postgresql.conf', 'pg_hba.conf'].map((name) => lstat(join(place, name))))
+    expect(entries.map(({ uid, mode }) => `${uid} ${(mode & 0o777).toString(8)}`)).toEqual([
+      '0 711',
+      '65534 700',
+      '65534 700',
+      '0 644',
+      '0 644',
+    ])
   })
 
   test('other programs that run as nobody are refused by the database', async ({ skip }) => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../../core/atomic-file.ts'
 import { runCommand } from '../../core/exec.ts'
@@ -7,7 +7,7 @@ import { LIMITS } from '../../core/limits.ts'
 import { credentials } from './account.ts'
 import type { Binaries } from './binaries.ts'
 import { explainFileError, explainOutput, unavailable } from './failure.ts'
-import type { Placement } from './placement.ts'
+import { makePrivate, type Placement } from './placement.ts'
 import { DATABASE_USER } from './settings.ts'
 
 const UNFINISHED = 'init-'
@@ -24,6 +24,7 @@ export async function ensureCluster(placement: Placement, binaries: Binaries, ma
   if (version === null) {
     throw unavailable(`${placement.cluster} is not a PostgreSQL database`, 'Move it away, or restore the database from a backup.')
   }
+  if (!/^\d+$/.test(version.trim())) throw unavailable(`${placement.cluster} is not a PostgreSQL database`, 'Move it away.')
   if (Number(version.trim()) !== major) {
     throw unavailable(
       `the database in ${placement.cluster} was made by PostgreSQL ${version.trim()}, this is ${major}`,
@@ -33,24 +34,39 @@ export async function ensureCluster(placement: Placement, binaries: Binaries, ma
   return { isNew: false }
 }
 
-async function removeUnfinished({ directory }: Placement): Promise<void> {
-  for (const name of await readdir(directory)) {
-    // What can't be removed yet (an initdb that outlived its server still writes) is removed by the next start.
-    if (name.startsWith(UNFINISHED)) await rm(join(directory, name), { recursive: true, force: true, maxRetries: 3 }).catch(() => {})
+async function removeUnfinished(placement: Placement): Promise<void> {
+  for (const name of await readdir(placement.directory)) {
+    if (name.startsWith(UNFINISHED)) await removeWork(placement, join(placement.directory, name))
   }
 }
+
+/**
+ * Root deletes no tree that belongs to somebody else: the account deletes its own. What can't be removed yet (an initdb that outlived its
+ * server still writes) is removed by the next start.
+ */
+async function removeWork({ account }: Placement, work: string): Promise<void> {
+  const fresh = join(work, 'data')
+  if (account.isSelf) return rm(work, { recursive: true, force: true, maxRetries: 3 }).catch(() => {})
+  await runCommand('rm', ['-rf', '--', fresh], { env: { PATH }, cwd: '/', ...credentials(account) }).catch(() => {})
+  await rmdir(fresh).catch(() => {})
+  await rm(join(work, 'bin'), { recursive: true, force: true }).catch(() => {})
+  for (const part of ['lib', 'share']) await rm(join(work, part), { force: true }).catch(() => {})
+  await rmdir(work).catch(() => {})
+}
+
+const PATH = '/usr/local/bin:/usr/bin:/bin'
 
 async function initialize(placement: Placement, binaries: Binaries): Promise<void> {
   const { account, directory, cluster } = placement
   const work = join(directory, `${UNFINISHED}${randomBytes(4).toString('hex')}`)
   const fresh = join(work, 'data')
   try {
-    await mkdir(work, { mode: 0o711 })
-    // The account makes `data` itself, so it needs a place that is its own.
-    if (!account.isSelf) await chown(work, account.uid, account.gid)
+    await mkdir(work)
+    await chmod(work, 0o711)
+    await makePrivate(fresh, account)
     const initdb = account.name === null ? await namelessInitdb(binaries, work) : binaries.initdb
     const result = await runCommand(initdb, initdbArguments(fresh), {
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },
+      env: { PATH, LC_ALL: 'C', TZ: 'UTC' },
       cwd: '/',
       timeoutMs: LIMITS.databaseStartMs,
       ...credentials(account),
@@ -62,7 +78,7 @@ async function initialize(placement: Placement, binaries: Binaries): Promise<voi
   } catch (error) {
     throw explainFileError('make the database', directory, error)
   } finally {
-    await rm(work, { recursive: true, force: true }).catch(() => {})
+    await removeWork(placement, work)
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, chown, lstat, mkdir, mkdtemp, readFile, realpath, rmdir, stat } from 'node:fs/promises'
+import { chmod, lchown, lstat, mkdir, mkdtemp, readFile, realpath, rmdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { writeFileAtomic } from '../../core/atomic-file.ts'
@@ -11,10 +11,15 @@ import { firstBarrier } from './reach.ts'
 export const SHARED_BASE = '/var/lib/shiplock-db'
 
 export interface Placement {
-  /** 0700, owned by the account; everything of the database is in here. */
+  /**
+   * Everything of the database is in here. Where root runs the server this is root's: what root writes (settings, log) is not in a
+   * directory whose account could put links in the way.
+   */
   readonly directory: string
-  /** PostgreSQL's own data directory. */
+  /** PostgreSQL's own data directory: the account's, 0700. */
   readonly cluster: string
+  /** For the socket: the account's, 0700. */
+  readonly sockets: string
   readonly logFile: string
   readonly account: Account
   /** The directory that kept the database out of the data directory; null when it is inside. */
@@ -49,10 +54,12 @@ export async function findPlacement(dataDirectory: string, sharedBase: string = 
 }
 
 async function describe(directory: string, barrier: string | null): Promise<Placement & { isNew: boolean }> {
-  const owner = await lstat(directory).catch(() => null)
-  if (owner !== null && !owner.isDirectory()) {
+  const place = await lstat(directory).catch(() => null)
+  if (place !== null && !place.isDirectory()) {
     throw unavailable(`${directory} is not a directory`, 'Move it away: the embedded database wants this place.')
   }
+  const sockets = join(directory, 'run')
+  const owner = place === null ? null : await lstat(sockets).catch(() => place)
   const account = await chooseAccount(owner === null ? null : { uid: owner.uid, gid: owner.gid })
   if (owner !== null && account.isSelf && owner.uid !== account.uid) {
     throw unavailable(
@@ -60,14 +67,8 @@ async function describe(directory: string, barrier: string | null): Promise<Plac
       'Run it as before (as root, if root made it), or give the whole directory to this user.',
     )
   }
-  return {
-    directory,
-    cluster: join(directory, 'data'),
-    logFile: join(directory, 'postgres.log'),
-    account,
-    barrier,
-    isNew: owner === null,
-  }
+  const paths = { directory, cluster: join(directory, 'data'), sockets, logFile: join(directory, 'postgres.log') }
+  return { ...paths, account, barrier, isNew: place === null }
 }
 
 /** Makes what `findPlacement` found. */
@@ -83,13 +84,24 @@ export async function preparePlacement(dataDirectory: string, sharedBase: string
       const pointer: Pointer = { directory, barrier }
       await writeFileAtomic(join(await realpath(dataDirectory), POINTER), `${JSON.stringify(pointer)}\n`)
     }
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    if (!account.isSelf) await chown(directory, account.uid, account.gid)
-    await chmod(directory, 0o700)
+    await mkdir(directory, { recursive: true })
+    await chmod(directory, account.isSelf ? 0o700 : 0o711)
+    await makePrivate(placement.sockets, account)
   } catch (error) {
     throw explainFileError('prepare the database directory', directory, error)
   }
   return placement
+}
+
+/** An empty directory that only the account can enter; one that is there already stays as it is. */
+export async function makePrivate(directory: string, account: Account): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return
+    throw error
+  }
+  if (!account.isSelf) await lchown(directory, account.uid, account.gid)
 }
 
 async function readPointer(file: string): Promise<Pointer | null> {
@@ -112,18 +124,18 @@ const SOCKET_PATH_MAX = process.platform === 'linux' ? 107 : 103
 const SOCKET_NAME = '/.s.PGSQL.5432'
 
 /**
- * A directory for the private socket: the placement itself, or a short one under the temporary directory where that path is too long.
+ * A directory for the private socket: the placement's, or a short one under the temporary directory where that path is too long.
  * @param former the one a previous run recorded (postmaster.pid, line 5), taken again if it is still ours
  */
 export async function socketDirectory(placement: Placement, former: string | null): Promise<string> {
-  const { directory, account } = placement
-  if (Buffer.byteLength(directory + SOCKET_NAME) <= SOCKET_PATH_MAX) return directory
+  const { directory, sockets, account } = placement
+  if (Buffer.byteLength(sockets + SOCKET_NAME) <= SOCKET_PATH_MAX) return sockets
   if (former !== null && (await isPrivate(former, account))) return former
   for (const base of [tmpdir(), '/tmp']) {
     if (Buffer.byteLength(`${base}/shiplock-pg-XXXXXX${SOCKET_NAME}`) > SOCKET_PATH_MAX) continue
     if ((await firstBarrier(await realpath(base), account)) !== null) continue
     const made = await mkdtemp(join(base, 'shiplock-pg-'))
-    if (!account.isSelf) await chown(made, account.uid, account.gid)
+    if (!account.isSelf) await lchown(made, account.uid, account.gid)
     return made
   }
   throw unavailable(`the path ${directory} is too long for a socket, and /tmp can't be used instead`, 'Choose a shorter data directory.')
@@ -131,10 +143,11 @@ export async function socketDirectory(placement: Placement, former: string | nul
 
 /** Removes a socket directory that was made beside the placement. */
 export async function removeSocketDirectory(placement: Placement, directory: string): Promise<void> {
-  if (directory !== placement.directory && dirname(directory) !== '/') await rmdir(directory).catch(() => {})
+  if (directory !== placement.sockets && (await isPrivate(directory, placement.account))) await rmdir(directory).catch(() => {})
 }
 
-async function isPrivate(directory: string, account: Account): Promise<boolean> {
+/** The account wrote the path down itself: only a directory that is its own may be touched for it. */
+export async function isPrivate(directory: string, account: Account): Promise<boolean> {
   const found = await lstat(directory).catch(() => null)
   return found?.isDirectory() === true && found.uid === account.uid && (found.mode & 0o777) === 0o700
 }

@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { chown, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { credentials } from './account.ts'
 import type { Binaries } from './binaries.ts'
 import { explainOutput, unavailable } from './failure.ts'
-import type { Placement } from './placement.ts'
+import { isPrivate, type Placement } from './placement.ts'
 import { isRunning, listProcesses, readProcess, signalProcess } from './process-table.ts'
+import { clusterName, settingsFiles } from './settings.ts'
 
 /** Lines 1, 3 and 5 of postmaster.pid; written by PostgreSQL at its start. */
 export interface PidFile {
@@ -33,11 +34,6 @@ export async function findPostmaster(placement: Placement): Promise<PidFile | nu
   const found = await readProcess(file.pid)
   const isOurs = found !== null && found.uid === placement.account.uid && found.command.includes(`postgres -D ${placement.cluster}`)
   return isOurs ? file : null
-}
-
-/** Marks every process of this cluster in its title (`postgres: shiplock-1a2b3c4d: …`), so that leftovers can be told. */
-export function clusterName({ cluster }: Placement): string {
-  return `shiplock-${createHash('sha256').update(cluster).digest('hex').slice(0, 8)}`
 }
 
 const LEFTOVER_GRACE_MS = 3000
@@ -69,10 +65,11 @@ export async function endLeftovers(placement: Placement): Promise<void> {
 export async function removeStaleLocks(placement: Placement): Promise<void> {
   const file = await readPidFile(placement)
   if (file === null) return
-  const sockets = file.socketDirectory ?? placement.directory
-  for (const path of [join(sockets, '.s.PGSQL.5432.lock'), join(sockets, '.s.PGSQL.5432'), join(placement.cluster, 'postmaster.pid')]) {
-    await rm(path, { force: true })
+  const { socketDirectory } = file
+  if (socketDirectory !== null && (await isPrivate(socketDirectory, placement.account))) {
+    for (const name of ['.s.PGSQL.5432.lock', '.s.PGSQL.5432']) await rm(join(socketDirectory, name), { force: true })
   }
+  await rm(join(placement.cluster, 'postmaster.pid'), { force: true })
 }
 
 export interface StartedPostmaster {
@@ -91,11 +88,12 @@ export async function spawnPostmaster(
 ): Promise<StartedPostmaster> {
   const { account, cluster, logFile } = placement
   await rotateLog(logFile)
-  const log = await open(logFile, 'a', 0o600)
+  const log = await open(logFile, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
   try {
-    if (!account.isSelf) await chown(logFile, account.uid, account.gid)
+    if (!account.isSelf) await log.chown(account.uid, account.gid)
     const { size: logStart } = await log.stat()
-    const child = spawn(binaries.postgres, ['-D', cluster, ...settings.flatMap((setting) => ['-c', setting])], {
+    const given = [`config_file=${settingsFiles(placement).config}`, ...settings]
+    const child = spawn(binaries.postgres, ['-D', cluster, ...given.flatMap((setting) => ['-c', setting])], {
       detached: true,
       cwd: '/',
       // Only the postmaster is shielded from the OOM killer (where we may do that): its children are the ones to go.

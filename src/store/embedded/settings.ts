@@ -1,12 +1,17 @@
-import { access, chown, constants, readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { access, constants, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../core/atomic-file.ts'
 import { ownName } from './account.ts'
 import type { Placement } from './placement.ts'
-import { clusterName } from './postmaster.ts'
 
 export const DATABASE_USER = 'shiplock'
 export const DATABASE_NAME = 'shiplock'
+
+/** Marks every process of this cluster in its title (`postgres: shiplock-1a2b3c4d: …`), so that leftovers can be told. */
+export function clusterName({ cluster }: Placement): string {
+  return `shiplock-${createHash('sha256').update(cluster).digest('hex').slice(0, 8)}`
+}
 
 /** Small, durable, reachable by its socket alone. Memory figures: see bench/database.ts. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -43,21 +48,29 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_checkpoints: 'off',
 }
 
-const HEADER = '# Written by Shiplock at every start. Settings of your own go into ../local.conf, which is read last.\n'
+const HEADER = '# Written by Shiplock at every start. Settings of your own go into local.conf beside this file, which is read last.\n'
 
-/** Writes postgresql.conf, pg_hba.conf and pg_ident.conf where they differ from what is wanted. */
+/** The three files of settings, outside of the cluster; `config` is what the postmaster is started with. */
+export function settingsFiles({ directory }: Placement): { config: string; hba: string; ident: string } {
+  return { config: join(directory, 'postgresql.conf'), hba: join(directory, 'pg_hba.conf'), ident: join(directory, 'pg_ident.conf') }
+}
+
+/** Writes them where they differ from what is wanted. */
 export async function writeSettings(placement: Placement, sockets: string): Promise<void> {
+  const files = settingsFiles(placement)
   const all = {
     ...SETTINGS,
     cluster_name: clusterName(placement),
+    hba_file: files.hba,
+    ident_file: files.ident,
     unix_socket_directories: sockets,
     dynamic_shared_memory_type: await sharedMemoryType(),
   }
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${quote(value)}`)
   const { method, map } = authentication(placement)
-  await writeOwned(placement, 'postgresql.conf', `${HEADER}${lines.join('\n')}\ninclude_if_exists = '../local.conf'\n`)
-  await writeOwned(placement, 'pg_hba.conf', `# Written by Shiplock at every start.\nlocal all ${DATABASE_USER} ${method}\n`)
-  await writeOwned(placement, 'pg_ident.conf', `# Written by Shiplock at every start.\n${map}`)
+  await writeChanged(files.config, `${HEADER}${lines.join('\n')}\ninclude_if_exists = 'local.conf'\n`)
+  await writeChanged(files.hba, `# Written by Shiplock at every start.\nlocal all ${DATABASE_USER} ${method}\n`)
+  await writeChanged(files.ident, `# Written by Shiplock at every start.\n${map}`)
 }
 
 function quote(value: string): string {
@@ -86,9 +99,7 @@ async function sharedMemoryType(): Promise<string> {
   )
 }
 
-async function writeOwned({ cluster, account }: Placement, name: string, text: string): Promise<void> {
-  const path = join(cluster, name)
-  if ((await readFile(path, 'utf8').catch(() => null)) === text) return
-  await writeFileAtomic(path, text)
-  if (!account.isSelf) await chown(path, account.uid, account.gid)
+/** Readable by all, because the account reads them; there is no secret in them. */
+async function writeChanged(path: string, text: string): Promise<void> {
+  if ((await readFile(path, 'utf8').catch(() => null)) !== text) await writeFileAtomic(path, text, 0o644)
 }
