@@ -273,14 +273,20 @@ async function serverIdOf(data: string): Promise<ServerId> {
 async function stopInstancesAndEdge(drivers: Drivers, edge: EmbeddedEdge, logger: Logger): Promise<void> {
   await edge.stop().catch((error: unknown) => logger.warn('the edge did not stop cleanly', { error }))
   const running = (await drivers.runtime.list()).filter((entry) => entry.status.state === 'running')
-  await Promise.allSettled(running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, Number.MAX_SAFE_INTEGER)))
+  await Promise.allSettled(
+    running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, Number.MAX_SAFE_INTEGER)),
+  )
 }
 const FOREGROUND_STOP_MS = 5000
 
 async function checkParts(settings: Settings, engine: EngineDependencies, sandbox: Sandbox): Promise<Finding[]> {
   const signal = AbortSignal.timeout(5000)
   const { drivers, database } = engine
-  const [runtime, edge, scanner] = await Promise.all([drivers.runtime.check(signal), drivers.edge.check(signal), drivers.scanner.check(signal)])
+  const [runtime, edge, scanner] = await Promise.all([
+    drivers.runtime.check(signal),
+    drivers.edge.check(signal),
+    drivers.scanner.check(signal),
+  ])
   const store = await database.query<{ version: string }>('show server_version').then(
     ([row]) => ({ ok: true, summary: `PostgreSQL ${(row as { server_version?: string } | undefined)?.server_version ?? ''}` }),
     (error: Error) => ({ ok: false, summary: error.message }),
@@ -304,7 +310,9 @@ async function diskFinding(directory: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(directory)
   const free = bavail * bsize
   const summary = `${(free / 1024 ** 3).toFixed(1)} GiB free at ${directory}`
-  return free < LIMITS.diskFreeBytesMin ? finding('disk', 'warning', summary, 'Free some space: builds need it.') : finding('disk', 'ok', summary)
+  return free < LIMITS.diskFreeBytesMin
+    ? finding('disk', 'warning', summary, 'Free some space: builds need it.')
+    : finding('disk', 'ok', summary)
 }
 
 /** What can be said without a server: for `shiplock doctor`. */
@@ -325,7 +333,6 @@ async function diagnose(settings: Settings): Promise<Finding[]> {
 }
 
 async function main(): Promise<void> {
-  // biome-ignore lint/style/noProcessEnv: the entry point is where the environment is read, once
   const env = process.env
   const settings = loadSettings(env, { file: env.SHIPLOCK_SERVER_CONFIG ?? null })
   if (process.argv[2] === 'doctor') {
@@ -357,7 +364,9 @@ async function main(): Promise<void> {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   main().catch((error: unknown) => {
     const known = toShiplockError(error)
-    process.stderr.write(`${JSON.stringify({ level: 'fatal', code: known.code, message: known.message, hint: known.hint, details: known.details })}\n`)
+    process.stderr.write(
+      `${JSON.stringify({ level: 'fatal', code: known.code, message: known.message, hint: known.hint, details: known.details })}\n`,
+    )
     process.exit(known.info.exit)
   })
 }

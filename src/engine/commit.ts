@@ -1,5 +1,5 @@
 import type { Deployment, DeploymentError, Instance, Verdict } from '../domain/deployment.ts'
-import { assertMove, type DeploymentStatus, type StageName, STATUS_OF_STAGE, stageAfter } from '../domain/deployment-machine.ts'
+import { assertMove, type DeploymentStatus, STATUS_OF_STAGE, type StageName, stageAfter } from '../domain/deployment-machine.ts'
 import type { EventType, NewEvent } from '../domain/event.ts'
 import { type InstanceId, instanceIdFor, releaseIdFor } from '../domain/ids.ts'
 import { StageAbort, type StageOutcome } from '../stages/stage.ts'
@@ -9,9 +9,9 @@ import { mergeFacts } from '../store/sql/deployments.ts'
 import { appendEvents } from '../store/sql/events.ts'
 import { adoptInstances, markStandby, removeOtherInstances, saveInstances } from '../store/sql/instances.ts'
 import { assertFence, type Lease, takeLease } from '../store/sql/leases.ts'
-import { insertRelease } from '../store/sql/releases.ts'
-import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { setLive } from '../store/sql/live.ts'
+import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
+import { insertRelease } from '../store/sql/releases.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { instanceVariables } from './variables.ts'
 import type { Work } from './work.ts'
@@ -22,7 +22,12 @@ type PendingEvent = NewEvent & { readonly terminal?: boolean }
  * The only writer of outcomes. A stage's result, its events and the entry into the next stage are one transaction, under the fence:
  * after a crash the deployment stands exactly at the stage that was cut. Returns the lease with its new, larger fence; null = settled.
  */
-export async function commitStage(dependencies: EngineDependencies, tx: Queryable, work: Work, outcome: StageOutcome): Promise<Lease | null> {
+export async function commitStage(
+  dependencies: EngineDependencies,
+  tx: Queryable,
+  work: Work,
+  outcome: StageOutcome,
+): Promise<Lease | null> {
   const { deployment, lease } = work
   const stage = stageOf(deployment)
   await assertFence(tx, lease)
@@ -32,7 +37,12 @@ export async function commitStage(dependencies: EngineDependencies, tx: Queryabl
   if (outcome.instances !== undefined) {
     await saveInstances(tx, outcome.instances)
     const own = outcome.instances.filter((instance) => instance.deploymentId === deployment.id)
-    if (own.length > 0) await removeOtherInstances(tx, deployment.id, own.map((instance) => instance.id))
+    if (own.length > 0)
+      await removeOtherInstances(
+        tx,
+        deployment.id,
+        own.map((instance) => instance.id),
+      )
   }
   const events: PendingEvent[] = [
     event(work, outcome.kind === 'skipped' ? 'stage.skipped' : 'stage.finished', outcome.reason, { stage }),
@@ -50,7 +60,15 @@ export async function commitStage(dependencies: EngineDependencies, tx: Queryabl
     await appendEvents(tx, events)
     return null
   }
-  const entered = await enterStage(dependencies, tx, work.target, { ...after, releaseId: more.releaseId ?? after.releaseId }, next, lease, more)
+  const entered = await enterStage(
+    dependencies,
+    tx,
+    work.target,
+    { ...after, releaseId: more.releaseId ?? after.releaseId },
+    next,
+    lease,
+    more,
+  )
   await appendEvents(tx, [...events, ...entered.events])
   return entered.lease
 }
@@ -89,7 +107,12 @@ export async function enterStage(
 }
 
 /** Rows before real things: the instances that launch is going to start, adopted ones first. */
-async function planInstances(dependencies: EngineDependencies, tx: Queryable, target: ServiceEnvironment, deployment: Deployment): Promise<void> {
+async function planInstances(
+  dependencies: EngineDependencies,
+  tx: Queryable,
+  target: ServiceEnvironment,
+  deployment: Deployment,
+): Promise<void> {
   const { releaseId, facts } = deployment
   if (releaseId === null || facts.config === null) throw new Error('launch was entered without a release')
   const count = target.instances ?? facts.config.run.instances
@@ -137,7 +160,11 @@ async function makeRelease(dependencies: EngineDependencies, tx: Queryable, work
 /** From here on the new deployment serves: the old one is superseded or rolled back, settled, and its worker is fenced out (I6). */
 async function makeLive(tx: Queryable, work: Work, events: PendingEvent[]): Promise<void> {
   const { deployment, target } = work
-  const replaced = await setLive(tx, { serviceEnvironmentId: target.id, deploymentId: deployment.id, isRollback: deployment.kind === 'rollback' })
+  const replaced = await setLive(tx, {
+    serviceEnvironmentId: target.id,
+    deploymentId: deployment.id,
+    isRollback: deployment.kind === 'rollback',
+  })
   if (replaced !== null) {
     const type = deployment.kind === 'rollback' ? 'deployment.rolled_back' : 'deployment.superseded'
     const message = `${deployment.id} took its place`
@@ -155,12 +182,19 @@ function settledMessage(work: Work): string {
 }
 
 /** Decides that the deployment ends. From then on only undo and settling are left, also after a crash. */
-export async function commitVerdict(tx: Queryable, work: Work, verdict: Verdict, error: DeploymentError | null, reason: string): Promise<void> {
+export async function commitVerdict(
+  tx: Queryable,
+  work: Work,
+  verdict: Verdict,
+  error: DeploymentError | null,
+  reason: string,
+): Promise<void> {
   const { deployment, lease } = work
   await assertFence(tx, lease)
   if (deployment.stage !== null) await closeStageRun(tx, lease, deployment.stage, verdict, reason)
   await updateDeployment(tx, deployment.id, { verdict, error, statusReason: reason })
-  const stageFailed = verdict === 'failed' ? [event(work, 'stage.failed', reason, { stage: deployment.stage, code: error?.code ?? null })] : []
+  const stageFailed =
+    verdict === 'failed' ? [event(work, 'stage.failed', reason, { stage: deployment.stage, code: error?.code ?? null })] : []
   await appendEvents(tx, stageFailed)
 }
 

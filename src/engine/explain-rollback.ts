@@ -1,9 +1,9 @@
+import type { DeploymentId } from '../domain/ids.ts'
 import type { Release } from '../domain/release.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment } from '../store/sql/deployments.ts'
 import { findRelease, readSealedVariables } from '../store/sql/releases.ts'
 import { readVariableLayers } from '../store/sql/variable-layers.ts'
-import type { DeploymentId } from '../domain/ids.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { presentLayers } from './variables.ts'
 
@@ -42,7 +42,11 @@ async function sealedVariables(dependencies: EngineDependencies, release: Releas
   return Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith('SHIPLOCK_')))
 }
 
-async function currentVariables(dependencies: EngineDependencies, target: ServiceEnvironment, release: Release): Promise<Record<string, string>> {
+async function currentVariables(
+  dependencies: EngineDependencies,
+  target: ServiceEnvironment,
+  release: Release,
+): Promise<Record<string, string>> {
   const layers = await presentLayers(dependencies, dependencies.database, target, release.config)
   return { ...dependencies.resolveVariables(layers, {}) }
 }

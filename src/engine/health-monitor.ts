@@ -43,7 +43,9 @@ export class HealthMonitor implements Service {
   }
 
   async #look(): Promise<void> {
-    const wanted = new Map((await listWatched(this.#dependencies.database, this.#dependencies.owner.serverId)).map((entry) => [entry.id, entry.config]))
+    const wanted = new Map(
+      (await listWatched(this.#dependencies.database, this.#dependencies.owner.serverId)).map((entry) => [entry.id, entry.config]),
+    )
     for (const [id, watch] of this.#watches) if (!wanted.has(id)) watch.stop.abort()
     for (const [id, config] of wanted) if (!this.#watches.has(id)) this.#begin(id, config)
   }
@@ -52,7 +54,8 @@ export class HealthMonitor implements Service {
     const stop = new AbortController()
     const ended = watch(this.#dependencies, id, config, stop.signal)
       .catch((error: unknown) => {
-        if (!stop.signal.aborted && !isTransient(error)) this.#dependencies.logger.warn('watching an instance failed', { instanceId: id, error })
+        if (!stop.signal.aborted && !isTransient(error))
+          this.#dependencies.logger.warn('watching an instance failed', { instanceId: id, error })
       })
       .finally(() => this.#watches.delete(id))
     this.#watches.set(id, { stop, ended })
@@ -93,7 +96,12 @@ async function troubleOf(dependencies: EngineDependencies, id: InstanceId, confi
 }
 
 /** `disconnectTimeout` of failures: off the route. `failureTimeout`: trouble, restart. `recoveryTimeout` of passes: back on the route. */
-async function failingHealth(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<Trouble> {
+async function failingHealth(
+  dependencies: EngineDependencies,
+  id: InstanceId,
+  config: ServiceConfig,
+  signal: AbortSignal,
+): Promise<Trouble> {
   const check = config.run.healthCheck
   if (check === null) throw new Error('there is no health check')
   const { clock, drivers, database } = dependencies
@@ -105,14 +113,23 @@ async function failingHealth(dependencies: EngineDependencies, id: InstanceId, c
     const status = await drivers.runtime.inspect(id)
     if (status.state !== 'running') continue
     const { address } = status
-    const attempt = await probeOnce({ probe: check.probe, instanceId: id, address, timeoutMs: check.attemptTimeoutMs, runtime: drivers.runtime, clock, signal })
+    const attempt = await probeOnce({
+      probe: check.probe,
+      instanceId: id,
+      address,
+      timeoutMs: check.attemptTimeoutMs,
+      runtime: drivers.runtime,
+      clock,
+      signal,
+    })
     const now = clock.monotonic()
     if (attempt.outcome === 'passed') {
       failingSince = null
       passingSince ??= now
       if (isOff && now - passingSince >= check.recoveryTimeoutMs) {
         const instance = await findInstance(database, id)
-        if (instance !== null) await returnToEdge(dependencies, { ...instance, address }, 'instance.recovered', 'passes its health check again')
+        if (instance !== null)
+          await returnToEdge(dependencies, { ...instance, address }, 'instance.recovered', 'passes its health check again')
         isOff = false
       }
       continue
@@ -137,7 +154,14 @@ async function leaveEdge(dependencies: EngineDependencies, id: InstanceId, troub
     const rest = route?.targets.filter((known) => known.instanceId !== id) ?? []
     if (route !== undefined && rest.length > 0 && rest.length < route.targets.length) {
       const fence = await nextFence(tx)
-      await edge.swap({ routeId: target.id, hosts: route.hosts, pathPrefix: route.pathPrefix, targets: rest, fence, ifGeneration: route.generation })
+      await edge.swap({
+        routeId: target.id,
+        hosts: route.hosts,
+        pathPrefix: route.pathPrefix,
+        targets: rest,
+        fence,
+        ifGeneration: route.generation,
+      })
     }
     const times = crashes > 1 ? ` (${crashes} times in a row)` : ''
     await setStatusReason(tx, instance.deploymentId, `instance ${instance.index}: ${trouble.message}${times}; it is being restarted`)
@@ -157,7 +181,8 @@ async function bringBack(dependencies: EngineDependencies, id: InstanceId, confi
   if (started === null) return
   const readiness = await waitReady({ id }, config.deploy.readinessCheck, { runtime, clock: dependencies.clock, signal })
   const restarted = { ...started, address: readiness.ready ? readiness.address : started.address }
-  if (readiness.ready) await returnToEdge(dependencies, restarted, 'instance.restarted', `restarted (${restarted.restarts} restarts so far)`)
+  if (readiness.ready)
+    await returnToEdge(dependencies, restarted, 'instance.restarted', `restarted (${restarted.restarts} restarts so far)`)
   else dependencies.logger.info('a restarted instance did not become ready', { instanceId: id, reason: readiness.reason })
 }
 
@@ -196,7 +221,12 @@ async function withServing<T>(
   })
 }
 
-function monitorEvent(target: ServiceEnvironment, instance: Instance, type: Trouble['type'] | 'instance.restarted' | 'instance.recovered', message: string) {
+function monitorEvent(
+  target: ServiceEnvironment,
+  instance: Instance,
+  type: Trouble['type'] | 'instance.restarted' | 'instance.recovered',
+  message: string,
+) {
   return {
     type,
     message,

@@ -32,7 +32,8 @@ export class LogWriter {
       return
     }
     const at = new Date(this.#options.clock.now()).toISOString()
-    for (const line of text.split('\n')) this.#lines.push({ at, stream, source, text: printable(this.#redact(line)).slice(0, LIMITS.logLineBytes) })
+    for (const line of text.split('\n'))
+      this.#lines.push({ at, stream, source, text: printable(this.#redact(line)).slice(0, LIMITS.logLineBytes) })
     this.#timer ??= setTimeout(() => void this.flush(), LIMITS.logFlushMs)
   }
 
@@ -59,7 +60,12 @@ export class LogWriter {
     const lines = this.#lines
     this.#lines = []
     if (this.#dropped > 0) {
-      lines.push({ at: new Date(this.#options.clock.now()).toISOString(), stream: 'engine', source: null, text: `${this.#dropped} lines of output were dropped` })
+      lines.push({
+        at: new Date(this.#options.clock.now()).toISOString(),
+        stream: 'engine',
+        source: null,
+        text: `${this.#dropped} lines of output were dropped`,
+      })
       this.#dropped = 0
     }
     const { database, deploymentId, owner, logger } = this.#options

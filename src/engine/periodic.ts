@@ -38,7 +38,8 @@ export class Periodic implements Service {
       try {
         await this.#round(signal)
       } catch (error) {
-        if (!signal.aborted && !isTransient(error)) this.#logger.warn(`a round of the ${this.#name} failed`, { error, stack: (error as Error).stack })
+        if (!signal.aborted && !isTransient(error))
+          this.#logger.warn(`a round of the ${this.#name} failed`, { error, stack: (error as Error).stack })
       }
       await this.#clock.sleep(this.#periodMs, signal).catch(() => {})
     }

@@ -2,8 +2,8 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crashPoint } from '../core/crash-points.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { DeploymentId, Digest } from '../domain/ids.ts'
 import type { Instance } from '../domain/deployment.ts'
+import type { DeploymentId, Digest } from '../domain/ids.ts'
 import { releasesToDelete } from '../domain/retention.ts'
 import { getServiceEnvironment } from '../store/sql/catalog.ts'
 import { appendEvents } from '../store/sql/events.ts'
@@ -43,9 +43,15 @@ async function removeOrphans(dependencies: EngineDependencies): Promise<void> {
   const { database, drivers } = dependencies
   const real = await drivers.runtime.list()
   if (real.length === 0) return
-  const known = await filterKnownInstances(database, real.map((entry) => entry.id))
+  const known = await filterKnownInstances(
+    database,
+    real.map((entry) => entry.id),
+  )
   const suspects = real.filter((entry) => !known.has(entry.id))
-  const unsettled = await filterUnsettled(database, suspects.map((entry) => entry.labels.deploymentId))
+  const unsettled = await filterUnsettled(
+    database,
+    suspects.map((entry) => entry.labels.deploymentId),
+  )
   for (const orphan of suspects.filter((entry) => !unsettled.has(entry.labels.deploymentId))) {
     await drivers.runtime.remove(orphan.id, await nextFence(database))
     dependencies.logger.info('an orphan was removed', { instanceId: orphan.id, title: orphan.labels.title, was: orphan.status.state })
@@ -88,7 +94,10 @@ async function dropOldReleases(dependencies: EngineDependencies): Promise<void> 
       const target = await getServiceEnvironment(tx, id)
       const releases = await listReleases(tx, id)
       const dropped = releasesToDelete(releases, await listProtectedReleases(tx, id), retention)
-      await markReleasesDeleted(tx, dropped.map((release) => release.id))
+      await markReleasesDeleted(
+        tx,
+        dropped.map((release) => release.id),
+      )
       await appendEvents(
         tx,
         dropped.map((release) => ({

@@ -1,7 +1,7 @@
 import { crashPoint } from '../core/crash-points.ts'
 import type { Instance } from '../domain/deployment.ts'
-import { artifactDirectoryOf } from '../stages/artifact.ts'
 import type { InstanceSpec } from '../runtimes/runtime.ts'
+import { artifactDirectoryOf } from '../stages/artifact.ts'
 import type { StageContext } from '../stages/stage.ts'
 import type { Queryable } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
@@ -13,7 +13,13 @@ import { instanceVariables } from './variables.ts'
 import { directoriesOf, type Work } from './work.ts'
 
 /** What a stage gets to see of the engine. Reads only: what a stage did comes back as its outcome. */
-export function stageContext(dependencies: EngineDependencies, work: Work, log: LogWriter, signal: AbortSignal, fence = work.lease.fence): StageContext {
+export function stageContext(
+  dependencies: EngineDependencies,
+  work: Work,
+  log: LogWriter,
+  signal: AbortSignal,
+  fence = work.lease.fence,
+): StageContext {
   const { database, clock, drivers } = dependencies
   const { deployment, target } = work
   return {

@@ -66,7 +66,9 @@ async function turnRoute(dependencies: EngineDependencies, work: Work, log: LogW
     await assertFence(tx, work.lease)
     const now = await loadWork(dependencies, tx, work.lease)
     const previousId = target.previousDeploymentId as DeploymentId | null
-    const back = now.others.filter((instance) => instance.deploymentId === previousId && (instance.state === 'warm' || instance.state === 'standby'))
+    const back = now.others.filter(
+      (instance) => instance.deploymentId === previousId && (instance.state === 'warm' || instance.state === 'standby'),
+    )
     if (target.liveDeploymentId !== work.deployment.id || previousId === null || back.length === 0) {
       return stayLive(dependencies, tx, now)
     }
@@ -151,7 +153,10 @@ async function clearAway(dependencies: EngineDependencies, work: Work): Promise<
 async function settle(dependencies: EngineDependencies, work: Work): Promise<void> {
   await dependencies.database.transaction(async (tx) => {
     await assertFence(tx, work.lease)
-    await saveInstances(tx, work.instances.map((instance) => ({ ...instance, state: 'removed' as const })))
+    await saveInstances(
+      tx,
+      work.instances.map((instance) => ({ ...instance, state: 'removed' as const })),
+    )
     await updateDeployment(tx, work.deployment.id, { settled: true })
     await tx.query('delete from leases where deployment_id = $1', [work.deployment.id])
     await appendEvents(tx, [event(work, 'deployment.failed', work.deployment.statusReason, { code: 'BAKE_FAILED' }, true)])

@@ -17,7 +17,9 @@ export async function presentLayers(
   const rows = await readVariableLayers(db, target)
   const layer = (name: string, scope: 'project' | 'environment' | 'service'): VariableLayer => ({
     name,
-    values: Object.fromEntries(rows.filter((row) => row.scope === scope).map((row) => [row.name, dependencies.sealer.open(row.sealedValue)])),
+    values: Object.fromEntries(
+      rows.filter((row) => row.scope === scope).map((row) => [row.name, dependencies.sealer.open(row.sealedValue)]),
+    ),
   })
   return [
     layer('project', 'project'),
@@ -46,7 +48,11 @@ export async function instanceVariables(
 }
 
 /** Values that must never appear in a log line of this deployment. */
-export async function secretValues(dependencies: Pick<EngineDependencies, 'sealer'>, db: Queryable, target: ServiceEnvironment): Promise<string[]> {
+export async function secretValues(
+  dependencies: Pick<EngineDependencies, 'sealer'>,
+  db: Queryable,
+  target: ServiceEnvironment,
+): Promise<string[]> {
   const rows = await readVariableLayers(db, target)
   return rows.filter((row) => row.secret).map((row) => dependencies.sealer.open(row.sealedValue))
 }

@@ -47,7 +47,10 @@ export async function loadWork(dependencies: EngineDependencies, db: Queryable, 
   }
 }
 
-export function directoriesOf(dependencies: Pick<EngineDependencies, 'workDirectory'>, deployment: Pick<Deployment, 'id' | 'serviceEnvironmentId'>): Directories {
+export function directoriesOf(
+  dependencies: Pick<EngineDependencies, 'workDirectory'>,
+  deployment: Pick<Deployment, 'id' | 'serviceEnvironmentId'>,
+): Directories {
   const own = deploymentDirectory(dependencies.workDirectory, deployment.id)
   return {
     workspace: join(own, 'source'),

@@ -127,8 +127,14 @@ export class Worker implements Service {
     const { logger } = this.#dependencies
     const ended = this.#carryOut(lease, letGo, giveUp)
       .catch((error: unknown) => {
-        if (letGo.signal.aborted || isShiplockError(error, 'FENCED')) logger.info('let go of a deployment', { deploymentId: lease.deploymentId, error })
-        else logger.error('a deployment was dropped; it will be rescued', { deploymentId: lease.deploymentId, error, stack: (error as Error).stack })
+        if (letGo.signal.aborted || isShiplockError(error, 'FENCED'))
+          logger.info('let go of a deployment', { deploymentId: lease.deploymentId, error })
+        else
+          logger.error('a deployment was dropped; it will be rescued', {
+            deploymentId: lease.deploymentId,
+            error,
+            stack: (error as Error).stack,
+          })
       })
       .finally(() => {
         this.#runs.delete(lease.deploymentId)
@@ -161,7 +167,12 @@ export class Worker implements Service {
   async #renew(): Promise<void> {
     const runs = new Map(this.#runs)
     if (runs.size === 0) return
-    const renewed = new Map((await renewLeases(this.#dependencies.database, this.#dependencies.owner, [...runs.keys()])).map((lease) => [lease.deploymentId, lease]))
+    const renewed = new Map(
+      (await renewLeases(this.#dependencies.database, this.#dependencies.owner, [...runs.keys()])).map((lease) => [
+        lease.deploymentId,
+        lease,
+      ]),
+    )
     for (const [id, run] of runs) {
       const lease = renewed.get(id)
       if (lease === undefined) run.letGo.abort(new StageAbort('fenced'))
@@ -184,11 +195,20 @@ export async function claim(dependencies: EngineDependencies, tx: Queryable): Pr
       : {
           ...claimed,
           releaseId: release.id,
-          facts: { ...claimed.facts, revision: release.revision, artifact: release.artifact, config: release.config, buildKey: release.buildKey },
+          facts: {
+            ...claimed.facts,
+            revision: release.revision,
+            artifact: release.artifact,
+            config: release.config,
+            buildKey: release.buildKey,
+          },
         }
   const more = release === null ? {} : { releaseId: release.id }
   const entered = await enterStage(dependencies, tx, target, deployment, row.stage, { deploymentId: claimed.id }, more)
-  await appendEvents(tx, [event({ target, deployment }, 'deployment.started', `${claimed.kind} of ${target.service} has begun`), ...entered.events])
+  await appendEvents(tx, [
+    event({ target, deployment }, 'deployment.started', `${claimed.kind} of ${target.service} has begun`),
+    ...entered.events,
+  ])
   return entered.lease
 }
 

@@ -2,7 +2,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { HealthCheck } from '../domain/service-config.ts'
 import { configOf } from './build.ts'
 import { probeOnce } from './probe.ts'
-import { done, skipped, type Stage, type StageContext } from './stage.ts'
+import { done, type Stage, type StageContext, skipped } from './stage.ts'
 import { describeExit } from './wait-ready.ts'
 
 /** Watches the new version while the old instances stay warm. Trouble is an outcome, not an error: the engine swaps back. */
@@ -78,8 +78,12 @@ async function unhealthinessOf(
       signal,
     })
     const now = context.clock.monotonic()
-    if (attempt.outcome === 'passed') failingSince = null
-    else if (now - (failingSince ??= now) >= check.disconnectTimeoutMs) {
+    if (attempt.outcome === 'passed') {
+      failingSince = null
+      continue
+    }
+    failingSince ??= now
+    if (now - failingSince >= check.disconnectTimeoutMs) {
       return `instance ${instance.index} failed its health check for ${check.disconnectTimeoutMs / 1000} s: ${attempt.result}`
     }
   }

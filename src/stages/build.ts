@@ -1,9 +1,9 @@
 import { join } from 'node:path'
+import type { Builder, BuildRequest } from '../builders/builder.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Artifact } from '../domain/deployment.ts'
-import type { Builder, BuildRequest } from '../builders/builder.ts'
-import { done, skipped, type Stage, type StageContext } from './stage.ts'
+import { done, type Stage, type StageContext, skipped } from './stage.ts'
 
 /** Source → artifact, in a sandbox that is removed whatever happens. Skipped when a kept release has the same build key. */
 export const build: Stage = {

@@ -1,5 +1,5 @@
 import { configOf } from './build.ts'
-import { done, skipped, type Stage } from './stage.ts'
+import { done, type Stage, skipped } from './stage.ts'
 
 /** The replaced instances get no new requests; theirs in flight finish, up to `drainTimeout`. The edge's report completes the receipt. */
 export const drain: Stage = {

@@ -95,7 +95,8 @@ async function startOldAgain(context: StageContext): Promise<void> {
   const targets = await Promise.all(
     old.map(async (instance) => {
       const status = await runtime.start(await context.specOf(instance), context.fence, AbortSignal.timeout(LIMITS.holdMs))
-      if (status.state !== 'running') throw new ShiplockError('LAUNCH_FAILED', `the old instance ${instance.index} did not start again: ${describeExit(status)}`)
+      if (status.state !== 'running')
+        throw new ShiplockError('LAUNCH_FAILED', `the old instance ${instance.index} did not start again: ${describeExit(status)}`)
       const readiness = await waitReady(instance, configOf(context).deploy.readinessCheck, {
         runtime,
         clock: context.clock,

@@ -1,6 +1,6 @@
 import { ShiplockError } from '../core/errors.ts'
 import { configOf } from './build.ts'
-import { skipped, type Stage } from './stage.ts'
+import { type Stage, skipped } from './stage.ts'
 
 /** Runtime image from `run.prepareCommands`. */
 export const prepare: Stage = {

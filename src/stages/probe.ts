@@ -136,6 +136,7 @@ async function execAnswer(request: ProbeRequest, command: string): Promise<Answe
 
 function reasonOf(error: unknown, timeoutMs: number): string {
   const { name, code, message, cause } = error as Error & { code?: string; cause?: { code?: string } }
-  if (name === 'TimeoutError' || code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return `no answer in ${timeoutMs} ms`
+  if (name === 'TimeoutError' || code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
+    return `no answer in ${timeoutMs} ms`
   return printable(cause?.code ?? code ?? message)
 }

@@ -1,5 +1,5 @@
 import { artifactOf } from './artifact.ts'
-import { done, skipped, type Stage } from './stage.ts'
+import { done, type Stage, skipped } from './stage.ts'
 
 /** Pushes the scanned digest to the registry. Without one: recorded as kept local. With it the release comes into being. */
 export const publish: Stage = {

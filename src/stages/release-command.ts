@@ -2,7 +2,7 @@ import { ShiplockError } from '../core/errors.ts'
 import { artifactDirectoryOf, artifactOf } from './artifact.ts'
 import { configOf } from './build.ts'
 import { labelsOf } from './instance-labels.ts'
-import { done, skipped, type Stage, type StageContext } from './stage.ts'
+import { done, type Stage, type StageContext, skipped } from './stage.ts'
 
 /**
  * One-off command (migrations) in the new artifact with the target's variables, before any new instance exists. Once per deployment:
@@ -37,7 +37,9 @@ export const releaseCommand: Stage = {
     context.crashPoint('release-command.done-not-recorded')
     const took = `${(result.tookMs / 1000).toFixed(1)} s`
     if (result.exitCode !== 0) {
-      const how = result.timedOut ? `took longer than ${config.deploy.releaseCommandTimeoutMs / 1000} s` : `ended with exit code ${result.exitCode}`
+      const how = result.timedOut
+        ? `took longer than ${config.deploy.releaseCommandTimeoutMs / 1000} s`
+        : `ended with exit code ${result.exitCode}`
       throw new ShiplockError('RELEASE_COMMAND_FAILED', `the release command ${how} after ${took}: ${command}`)
     }
     return done(`exit 0 in ${took}${result.found ? ' (finished before a restart of the server)' : ''}`, {

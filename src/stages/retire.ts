@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { configOf } from './build.ts'
-import { done, skipped, type Stage, type StageEvent } from './stage.ts'
+import { done, type Stage, type StageEvent, skipped } from './stage.ts'
 
 /** The old instances stop and stay as standby; the reaper deletes them when that is over. They were marked when the stage was entered. */
 export const retire: Stage = {
@@ -19,7 +19,12 @@ export const retire: Stage = {
         if ((await runtime.inspect(instance.id)).state !== 'running') return
         const report = await runtime.stop(instance.id, { timeoutMs: stopTimeoutMs }, context.fence)
         const how = report.killed ? `killed after ${stopTimeoutMs / 1000} s` : `stopped in ${Math.round(report.tookMs)} ms`
-        events.push({ type: 'instance.stopped', message: `old instance ${instance.index} ${how}`, instanceId: instance.id, data: { ...report } })
+        events.push({
+          type: 'instance.stopped',
+          message: `old instance ${instance.index} ${how}`,
+          instanceId: instance.id,
+          data: { ...report },
+        })
       }),
     )
     context.crashPoint('retire.stopped-not-recorded')

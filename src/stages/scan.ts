@@ -1,7 +1,7 @@
 import { ShiplockError } from '../core/errors.ts'
 import { artifactDirectoryOf, artifactOf } from './artifact.ts'
 import { configOf } from './build.ts'
-import { done, skipped, type Stage } from './stage.ts'
+import { done, type Stage, skipped } from './stage.ts'
 
 /** Vulnerability scan of the final artifact. HIGH warns, CRITICAL blocks (by policy); what is live keeps serving. */
 export const scan: Stage = {

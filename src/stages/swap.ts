@@ -1,7 +1,7 @@
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Route, Target } from '../edge/edge.ts'
 import type { Instance, SwapReceipt } from '../domain/deployment.ts'
+import type { Route, Target } from '../edge/edge.ts'
 import { done, type Stage, type StageContext } from './stage.ts'
 import { describeExit } from './wait-ready.ts'
 
@@ -51,7 +51,9 @@ export function targetsOf(instances: readonly Instance[]): Target[] {
 export function isOnRoute(route: Route | undefined, targets: readonly Target[]): route is Route {
   const key = (target: Target) => `${target.instanceId} ${target.host}:${target.port}`
   const wanted = new Set(targets.map(key))
-  return route !== undefined && !route.held && route.targets.length === wanted.size && route.targets.every((target) => wanted.has(key(target)))
+  return (
+    route !== undefined && !route.held && route.targets.length === wanted.size && route.targets.every((target) => wanted.has(key(target)))
+  )
 }
 
 async function flip(context: StageContext, targets: readonly Target[]): Promise<{ generation: number; flipMs: number }> {

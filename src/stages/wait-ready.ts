@@ -1,8 +1,8 @@
+import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Instance, ProbeAttempt } from '../domain/deployment.ts'
 import type { ReadinessCheck } from '../domain/service-config.ts'
 import type { InstanceStatus, Runtime } from '../runtimes/runtime.ts'
-import type { Clock } from '../core/clock.ts'
 import { probeOnce } from './probe.ts'
 
 export type Readiness =
@@ -36,7 +36,15 @@ export async function waitReady(
       const status = await runtime.inspect(instance.id)
       if (status.state !== 'running') return { ready: false, attempts, reason: describeExit(status), exited: true }
       const timeoutMs = Math.max(1, Math.min(check.attemptTimeoutMs, deadline - clock.monotonic()))
-      const attempt = await probeOnce({ probe: check.probe, instanceId: instance.id, address: status.address, timeoutMs, runtime, clock, signal })
+      const attempt = await probeOnce({
+        probe: check.probe,
+        instanceId: instance.id,
+        address: status.address,
+        timeoutMs,
+        runtime,
+        clock,
+        signal,
+      })
       attempts.push(attempt)
       if (attempts.length > LIMITS.probeAttemptsKept) attempts.shift()
       if (attempt.outcome === 'passed') return { ready: true, attempts, address: status.address }
@@ -63,5 +71,7 @@ export function describeExit(status: InstanceStatus): string {
   if (status.state === 'running') return 'the instance is running'
   if (status.outOfMemory) return 'the instance was killed: out of memory (raise run.memoryMb)'
   if (status.signal !== null) return `the instance was ended by ${status.signal}`
-  return status.exitCode === null ? 'the instance ended; its exit code is not known' : `the instance ended with exit code ${status.exitCode}`
+  return status.exitCode === null
+    ? 'the instance ended; its exit code is not known'
+    : `the instance ended with exit code ${status.exitCode}`
 }

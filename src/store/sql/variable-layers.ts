@@ -9,7 +9,10 @@ export interface SealedVariable {
 }
 
 /** Every variable that reaches a service in an environment, sealed. A service's own may be for one environment or for all. */
-export async function readVariableLayers(db: Queryable, target: Pick<ServiceEnvironment, 'projectId' | 'environmentId' | 'serviceId'>): Promise<SealedVariable[]> {
+export async function readVariableLayers(
+  db: Queryable,
+  target: Pick<ServiceEnvironment, 'projectId' | 'environmentId' | 'serviceId'>,
+): Promise<SealedVariable[]> {
   return db.query<SealedVariable>(
     `select case when service_id is not null then 'service' when environment_id is not null then 'environment' else 'project' end as scope,
             name, sealed_value as "sealedValue", secret
