@@ -44,7 +44,10 @@ export async function walkTree(root: string, options: WalkOptions = {}): Promise
 }
 
 async function readEntries(root: string, directory: string): Promise<TreeEntry[]> {
-  const names = await readdir(join(root, directory))
+  const names = await readdir(join(root, directory)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EACCES') throw error
+    throw new ShiplockError('BUILD_FAILED', `${directory} can't be read: its mode forbids it`, { details: { path: directory } })
+  })
   const found: TreeEntry[] = []
   for (let at = 0; at < names.length; at += STAT_BATCH) {
     const batch = names.slice(at, at + STAT_BATCH).map((name) => describeEntry(root, directory === '' ? name : `${directory}/${name}`))

@@ -1,6 +1,8 @@
-import { mkdir } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../core/atomic-file.ts'
+import { isShiplockError, ShiplockError } from '../core/errors.ts'
 import { type CommandResult, runCommand } from '../core/exec.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { GitAddress } from './git-address.ts'
@@ -68,10 +70,18 @@ export async function createGit(address: GitAddress, options: GitCommandOptions)
       signal: run.signal,
       timeoutMs: LIMITS.gitCommandMs,
       ...(run.onLine === undefined ? {} : { onLine: run.onLine }),
-    })
+    }).catch(gitMissing)
     if (result.aborted) throw run.signal.reason
     return result
   }
+}
+
+function gitMissing(error: unknown): never {
+  if (!isShiplockError(error, 'INTERNAL') || error.details.errno !== 'ENOENT') throw error
+  throw new ShiplockError('RUNTIME_UNAVAILABLE', 'git is not installed on this server', {
+    hint: 'Install git (`apt-get install git`) and try again.',
+    cause: error,
+  })
 }
 
 /**
@@ -83,8 +93,10 @@ export async function createGit(address: GitAddress, options: GitCommandOptions)
 async function writeConfiguration(address: GitAddress, stateDirectory: string): Promise<string> {
   if (address.path === null) return '/dev/null'
   const path = address.path.replace(/\/+$/, '')
-  const lines = [path, `${path}/.git`, `${path}.git`, `${path}.git/.git`].map((directory) => `\tdirectory = ${quoted(directory)}\n`)
-  const file = join(stateDirectory, `${Buffer.from(path).toString('base64url').slice(-120)}.gitconfig`)
+  const paths = new Set([path, await realpath(path).catch(() => path)])
+  const directories = [...paths].flatMap((base) => [base, `${base}/.git`, `${base}.git`, `${base}.git/.git`])
+  const lines = directories.map((directory) => `\tdirectory = ${quoted(directory)}\n`)
+  const file = join(stateDirectory, `${createHash('sha256').update(path).digest('hex').slice(0, 24)}.gitconfig`)
   await writeFileAtomic(file, `[safe]\n${lines.join('')}`)
   return file
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createRecipeBuilder } from '../../src/builders/recipe/recipe-builder.ts'
@@ -139,8 +139,8 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
   test('variables arrive whole, the recipe’s own win, and nothing of the server’s environment comes along', async () => {
     const { build } = await fixture()
     const odd = 'line one\nline "two" \'three\' $HOME `id`'
-    process.env['SHIPLOCK_TEST_SECRET'] = 'of-the-server'
-    onTestFinished(() => void delete process.env['SHIPLOCK_TEST_SECRET'])
+    process.env.SHIPLOCK_TEST_SECRET = 'of-the-server'
+    onTestFinished(() => void delete process.env.SHIPLOCK_TEST_SECRET)
     const { directory, error } = await build(
       {},
       { buildCommands: ['printf "%s" "$ODD" > odd; printf "%s" "$BOTH" > both; env > env; test -w "$HOME"'], env: { BOTH: 'recipe' } },
@@ -224,6 +224,16 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
     )
     expect(files(directory)).toEqual(['.deployignore', 'a.js', 'bin', 'bin/alias', 'bin/run'])
     expect((await treeDigest(directory)).files).toBe(4)
+  })
+
+  test('a link with a whole path into the build becomes a relative one', async () => {
+    const { build } = await fixture()
+    const { directory, error } = await build(
+      { 'dist/a.js': 'x' },
+      { buildCommands: ['ln -s "$PWD/dist/a.js" dist/b.js'], deployFiles: ['dist/~'] },
+    )
+    expect(error).toBeNull()
+    expect(readlinkSync(join(directory, 'b.js'))).toBe('a.js')
   })
 
   test.each([

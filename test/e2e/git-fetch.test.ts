@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
@@ -129,6 +129,12 @@ test('I9: a host that answers in plain HTTP, or with escape sequences, does not 
   }
 })
 
+test('a server without git says so', async () => {
+  const { repo, fetch } = fixture({ searchPath: '/nonexistent' })
+  repo.commit('x', { a: '1' })
+  await expect(fetch(null)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE', message: 'git is not installed on this server' })
+})
+
 test('an abort ends a fetch that hangs, git and all', async () => {
   const { fetch } = fixture()
   const abort = new AbortController()
@@ -206,12 +212,14 @@ test.runIf(process.getuid?.() === 0)('a repository of another user is fetched, w
     expect((await fetch('main', directory)).revision.commit).toBe(commit)
   }
   expect((await fetch('main', join(root, 'bare'))).revision.commit).toBe(commit)
+  symlinkSync(bare, join(root, 'a link'))
+  expect((await fetch('main', join(root, 'a link'))).revision.commit).toBe(commit)
 })
 
 test('I9: git itself refuses other protocols, should an address ever get past the check', async () => {
   const { root } = fixture()
   const mark = join(root, 'ran')
-  const options = { stateDirectory: join(root, 'state'), searchPath: process.env['PATH'] ?? '', protocolVersion: 2 } as const
+  const options = { stateDirectory: join(root, 'state'), searchPath: process.env.PATH ?? '', protocolVersion: 2 } as const
   const git = await createGit({ protocol: 'https', url: 'https://example.org/r', path: null }, options)
   const signal = new AbortController().signal
   for (const url of [`ext::sh -c touch% ${mark}`, `file://${root}/origin`, 'http://127.0.0.1:9/r', 'git://127.0.0.1:9/r']) {

@@ -109,7 +109,7 @@ const HOSTILE: readonly (readonly [string, readonly RawEntry[], RegExp])[] = [
   ['a name with a line break', [paxHeader({ path: 'a\nb' }), { name: 'x', content: '' }], /control characters/],
   ['a name with an escape', [{ name: 'a\u001b[2Jb', content: '' }], /control characters/],
   ['a name that is not UTF-8', [{ name: Buffer.from([0x61, 0xff, 0x62]), content: '' }], /not valid UTF-8/],
-  ['an endless name', [paxHeader({ path: 'a/'.repeat(600) + 'b' }), { name: 'x', content: '' }], /longer than 1024 bytes/],
+  ['an endless name', [paxHeader({ path: `${'a/'.repeat(600)}b` }), { name: 'x', content: '' }], /longer than 1024 bytes/],
   ['an endless part of a name', [paxHeader({ path: 'a'.repeat(300) }), { name: 'x', content: '' }], /longer than 255 bytes/],
   [
     'a link with an endless target',

@@ -34,7 +34,7 @@ export class GitRepo {
 
   gitInput(input: string, ...args: string[]): string {
     const env = {
-      PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+      PATH: process.env.PATH ?? '/usr/bin:/bin',
       HOME: this.directory,
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_CONFIG_GLOBAL: '/dev/null',

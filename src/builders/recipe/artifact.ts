@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { ShiplockError } from '../../core/errors.ts'
 import { IgnoreFile } from '../../core/ignore-file.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -12,6 +12,8 @@ import { type PlaceOptions, placeFiles } from './place-files.ts'
 import { checkStartFiles } from './start-file.ts'
 
 export interface CollectOptions extends PlaceOptions {
+  /** The path under which the build's commands saw `from`. */
+  readonly seenAs: string
   readonly patterns: readonly string[]
   readonly startCommands: readonly string[]
   readonly log: BuildLog
@@ -20,7 +22,8 @@ export interface CollectOptions extends PlaceOptions {
 /** Puts the artifact together from a finished build, in which nothing runs any more: what deployFiles selects less .deployignore, checked against the start commands. */
 export async function collectArtifact(options: CollectOptions): Promise<void> {
   const { from, patterns, log } = options
-  const entries = await walkTree(from, { entriesMax: LIMITS.buildTreeEntries })
+  const walked = await walkTree(from, { entriesMax: LIMITS.buildTreeEntries })
+  const entries = walked.map((entry) => relativeLink(entry, options.seenAs))
   const { files, unmatched } = selectDeployFiles(entries, patterns, await readDeployIgnore(from))
   for (const pattern of unmatched) log.engine(`warning: build.deployFiles ${JSON.stringify(pattern)} matches nothing`)
   const count = [...files.values()].filter((entry) => entry.kind !== 'directory').length
@@ -29,6 +32,13 @@ export async function collectArtifact(options: CollectOptions): Promise<void> {
   checkStartFiles(options.startCommands, files)
   await placeFiles(files, options)
   log.engine(`artifact: ${count} files from ${patterns.join(', ')}`)
+}
+
+/** A link with a whole path into the build means the same place wherever the tree stands later: it becomes a relative one. */
+function relativeLink(entry: TreeEntry, seenAs: string): TreeEntry {
+  if (entry.target === null || !entry.target.startsWith(`${seenAs}/`)) return entry
+  const target = relative(dirname(entry.path), entry.target.slice(seenAs.length + 1))
+  return { ...entry, target: target === '' ? '.' : target }
 }
 
 async function readDeployIgnore(directory: string): Promise<IgnoreFile | null> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type CommandResult, runCommand } from '../../core/exec.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -53,8 +53,10 @@ export class BuildSandbox {
   async open(): Promise<void> {
     const { sandbox, projectId, toolCacheDirectory } = this.#options
     await sandbox.own(this.#directory, projectId)
-    const made = await mkdir(toolCacheDirectory, { recursive: true, mode: 0o755 })
-    if (made !== undefined) await sandbox.own(toolCacheDirectory, projectId)
+    await mkdir(toolCacheDirectory, { recursive: true, mode: 0o755 })
+    // Large after a while, so handed over only when it is new or the project's user changed.
+    const user = (await stat(this.#directory)).uid
+    if ((await stat(toolCacheDirectory)).uid !== user) await sandbox.own(toolCacheDirectory, projectId)
   }
 
   /** Runs to the end; nothing that the command started is left when this resolves. */
@@ -88,6 +90,11 @@ export class BuildSandbox {
     })
     const { oomKilled } = await sandbox.usage(this.#name)
     return { ...result, oomKilled }
+  }
+
+  /** Where commands see the source; links that they made with whole paths begin with it. */
+  get insideSource(): string {
+    return this.#options.sandbox.description.filesystem ? `${MOUNT_POINT}/source` : this.sourceDirectory
   }
 
   async close(): Promise<void> {

@@ -12,7 +12,7 @@ import type { Digest } from '../../domain/ids.ts'
 import type { RecipeBuild } from '../../domain/service-config.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
-import { collectArtifact } from './artifact.ts'
+import { type CollectOptions, collectArtifact } from './artifact.ts'
 import { BuildLog } from './build-log.ts'
 import { BuildSandbox, removeBuildSandbox } from './build-sandbox.ts'
 import { clearLayerCache, LayerCache } from './layer-cache.ts'
@@ -46,7 +46,7 @@ export function createRecipeBuilder(options: RecipeBuilderOptions): Builder {
       const log = new BuildLog(request.onLine)
       if (recipe.prepareCommands.length === 0 && recipe.buildCommands.length === 0 && recipe.base.length === 0) {
         log.engine('no commands to run: the source is the build')
-        return collect(request, recipe, request.sourceDirectory, log)
+        return collect(request, recipe, { from: request.sourceDirectory, seenAs: request.sourceDirectory }, log)
       }
       await cleanUp(sandbox, request)
       const place = new BuildSandbox({
@@ -67,7 +67,7 @@ export function createRecipeBuilder(options: RecipeBuilderOptions): Builder {
       } finally {
         await place.close()
       }
-      return collect(request, recipe, place.sourceDirectory, log)
+      return collect(request, recipe, { from: place.sourceDirectory, seenAs: place.insideSource }, log)
     },
     cleanUp: (request) => cleanUp(sandbox, request),
   }
@@ -104,13 +104,15 @@ async function layOutSource(place: BuildSandbox, cache: LayerCache, request: Bui
   return copyTree(request.sourceDirectory, place.sourceDirectory)
 }
 
-async function collect(request: BuildRequest, recipe: RecipeBuild, from: string, log: BuildLog): Promise<BuildOutput> {
+type BuiltTree = Pick<CollectOptions, 'from' | 'seenAs'>
+
+async function collect(request: BuildRequest, recipe: RecipeBuild, built: BuiltTree, log: BuildLog): Promise<BuildOutput> {
   const directory = join(request.workDirectory, 'output')
   await removeTree(directory)
   await mkdir(request.workDirectory, { recursive: true, mode: 0o755 })
-  const movable = from !== request.sourceDirectory
-  await collectArtifact({ from, to: directory, movable, patterns: recipe.deployFiles, startCommands: request.startCommands, log })
-  if (movable) await removeTree(dirname(from))
+  const movable = built.from !== request.sourceDirectory
+  await collectArtifact({ ...built, to: directory, movable, patterns: recipe.deployFiles, startCommands: request.startCommands, log })
+  if (movable) await removeTree(dirname(built.from))
   return { kind: 'tree', directory }
 }
 
