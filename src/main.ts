@@ -348,8 +348,10 @@ async function main(): Promise<void> {
   const stop = (signal: NodeJS.Signals) => {
     if (isStopping) return
     isStopping = true
-    logger.info(isForeground ? 'stopping server, apps and edge' : 'stopping the server; apps and edge go on', { signal })
-    void server.stop(isForeground ? 'everything' : 'server').then(
+    // SIGQUIT is `shiplock server stop --all`.
+    const scope = isForeground || signal === 'SIGQUIT' ? 'everything' : 'server'
+    logger.info(scope === 'everything' ? 'stopping server, apps and edge' : 'stopping the server; apps and edge go on', { signal })
+    void server.stop(scope).then(
       () => process.exit(0),
       (error: unknown) => {
         logger.error('the stop failed', { error })
@@ -359,6 +361,7 @@ async function main(): Promise<void> {
   }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
+  process.on('SIGQUIT', stop)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

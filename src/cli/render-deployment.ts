@@ -25,7 +25,7 @@ export function renderResult(deployment: Deployment, terminal: Terminal): string
     return [
       '',
       ...renderFailure(deployment.error, terminal),
-      `  ${colors.dim('What was live before still serves.')} Details: shiplock status ${deployment.service}`,
+      `  ${colors.dim('What was live before was left as it was.')} Details: shiplock status ${deployment.service}`,
     ]
   }
   if (!hasServed(deployment))
@@ -38,7 +38,7 @@ export function renderResult(deployment: Deployment, terminal: Terminal): string
     `    ${colors.cyan(deployment.url)}`,
     ...(deployment.receipt === null ? [] : [`    ${colors.dim(`Swap: ${renderReceipt(deployment.receipt)}`)}`]),
     ...deployment.warnings.map((warning) => `    ${colors.yellow('!')} ${fit(warning, 300)}`),
-    ...(deployment.settled || deployment.bakeMs === null || deployment.bakeMs === 0
+    ...(deployment.settled || !hasWayBack(deployment) || deployment.bakeMs === null || deployment.bakeMs === 0
       ? []
       : [`    ${colors.dim(`It is watched for ${formatTook(deployment.bakeMs)}; on trouble the version before comes back by itself.`)}`]),
   ]
@@ -51,8 +51,13 @@ export function renderNext(deployment: Deployment, { colors }: Terminal): string
     `  ${colors.dim('Try next:')}  curl ${deployment.url}`,
     `             shiplock logs ${deployment.service} -f`,
     `             shiplock status ${deployment.service}`,
-    `             shiplock rollback -s ${deployment.service}`,
+    ...(hasWayBack(deployment) ? [`             shiplock rollback -s ${deployment.service}`] : []),
   ]
+}
+
+/** Something served before it. */
+function hasWayBack(deployment: Deployment): boolean {
+  return deployment.kind === 'rollback' || (deployment.release ?? 1) > 1
 }
 
 /** From the claim until the swap was drained, or the end. */

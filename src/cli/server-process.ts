@@ -92,12 +92,12 @@ export async function startServerProcess(connection: Connection, { env, isForegr
   }
 }
 
-/** Ends the server of a data directory; false when none runs. Apps and edge go on. */
-export async function stopServerProcess(dataDirectory: string, signal: AbortSignal): Promise<boolean> {
+/** Ends the server of a data directory; false when none runs. Apps and edge go on, unless everything is meant. */
+export async function stopServerProcess(dataDirectory: string, isEverything: boolean, signal: AbortSignal): Promise<boolean> {
   const pid = await holderOf(dataDirectory)
   if (pid === null) return false
   // The kernel says who holds the lock at this moment: never a pid from a file.
-  process.kill(pid, 'SIGTERM')
+  process.kill(pid, isEverything ? 'SIGQUIT' : 'SIGTERM')
   const deadline = Date.now() + START_MS
   while ((await holderOf(dataDirectory)) === pid) {
     signal.throwIfAborted()

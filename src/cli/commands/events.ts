@@ -44,8 +44,9 @@ export async function events(options: EventsOptions, { connect, terminal, signal
 
 function renderEvent(event: Event, { colors }: Pick<Terminal, 'colors'>): string {
   const about = [event.service, event.environment].filter((name) => name !== null).join('@')
+  const stage = typeof event.data.stage === 'string' && event.type.startsWith('stage.') ? `${printable(event.data.stage)}: ` : ''
   const type = event.type.endsWith('failed') ? colors.red(event.type) : event.terminal ? colors.bold(event.type) : event.type
-  return `${colors.dim(formatClock(event.at))} ${colors.cyan(about.padEnd(ABOUT_WIDTH))} ${type.padEnd(TYPE_WIDTH)} ${printable(event.message)}${event.deploymentId === null ? '' : colors.dim(`  ${event.deploymentId}`)}`
+  return `${colors.dim(formatClock(event.at))} ${colors.cyan(about.padEnd(ABOUT_WIDTH))} ${type}${' '.repeat(Math.max(0, TYPE_WIDTH - event.type.length))} ${stage}${printable(event.message)}${event.deploymentId === null ? '' : colors.dim(`  ${event.deploymentId}`)}`
 }
 const ABOUT_WIDTH = 20
 const TYPE_WIDTH = 26

@@ -36,13 +36,24 @@ export async function serverStart(_options: CommonOptions, context: CliContext):
   return EXIT_CODES.ok
 }
 
-export async function serverStop(_options: CommonOptions, context: CliContext): Promise<number> {
+export interface StopOptions extends CommonOptions {
+  /** Apps and edge too. */
+  readonly all?: boolean
+}
+
+export async function serverStop(options: StopOptions, context: CliContext): Promise<number> {
   const { terminal } = context
   const connection = await context.connect()
   requireLocal(connection.isLocal)
-  const stopped = await stopServerProcess(connection.dataDirectory, context.signal)
+  const isAll = options.all === true
+  // Apps and edge may serve on without a server, which alone knows how to end them.
+  if (isAll && !(await isAnswering(connection))) {
+    await startServerProcess(connection, { env: context.env, isForeground: true, signal: context.signal })
+  }
+  const stopped = await stopServerProcess(connection.dataDirectory, isAll, context.signal)
   if (terminal.isJson) terminal.json({ stopped })
-  terminal.print(stopped ? `${terminal.colors.green('✔')} stopped; the apps and the edge go on serving` : 'No server runs here.')
+  const what = isAll ? 'stopped server, apps and edge' : 'stopped; the apps and the edge go on serving'
+  terminal.print(stopped ? `${terminal.colors.green('✔')} ${what}` : 'No server runs here.')
   return EXIT_CODES.ok
 }
 
