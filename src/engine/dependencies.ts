@@ -2,7 +2,6 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import type { Sealer } from '../core/seal.ts'
 import type { Deployment } from '../domain/deployment.ts'
-import type { ServiceConfig } from '../domain/service-config.ts'
 import type { Drivers } from '../stages/stage.ts'
 import type { Database } from '../store/database.ts'
 import type { Owner } from '../store/sql/leases.ts'
@@ -36,12 +35,17 @@ export function builtinVariables(
   releaseNumber: number | null,
 ): Record<string, string> {
   return {
-    SHIPLOCK_PROJECT: names.project,
-    SHIPLOCK_ENVIRONMENT: names.environment,
-    SHIPLOCK_SERVICE: names.service,
+    ...scopeVariables(names),
     SHIPLOCK_DEPLOYMENT: deployment.id,
     ...(releaseNumber === null ? {} : { SHIPLOCK_RELEASE: `v${releaseNumber}` }),
   }
 }
 
-export type ConfigOf = Pick<ServiceConfig, 'run'>
+/** Those of them that say where, not what. */
+export function scopeVariables(names: {
+  readonly project: string
+  readonly environment: string
+  readonly service: string
+}): Record<string, string> {
+  return { SHIPLOCK_PROJECT: names.project, SHIPLOCK_ENVIRONMENT: names.environment, SHIPLOCK_SERVICE: names.service }
+}

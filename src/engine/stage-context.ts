@@ -9,7 +9,7 @@ import { findDeployment } from '../store/sql/deployments.ts'
 import { findRelease, findReleaseByBuildKey } from '../store/sql/releases.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import type { LogWriter } from './log-writer.ts'
-import { instanceVariables } from './variables.ts'
+import { buildVariables, instanceVariables } from './variables.ts'
 import { directoriesOf, type Work } from './work.ts'
 
 /** What a stage gets to see of the engine. Reads only: what a stage did comes back as its outcome. */
@@ -39,6 +39,7 @@ export function stageContext(
       if (deployment.facts.config === null) throw new Error('variables were asked for before the configuration was read')
       return instanceVariables(dependencies, database, { target, deployment, release: work.release, config: deployment.facts.config })
     },
+    buildVariables: () => buildVariables(dependencies, database, target),
     findRelease: (buildKey) => findReleaseByBuildKey(database, target.id, buildKey),
     specOf: (instance) => instanceSpec(dependencies, database, target, instance),
     sinceSwapMs: () => work.sinceSwapMs + (clock.monotonic() - work.loadedAt),

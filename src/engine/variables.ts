@@ -5,7 +5,7 @@ import type { Queryable } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { readSealedVariables } from '../store/sql/releases.ts'
 import { readVariableLayers } from '../store/sql/variable-layers.ts'
-import { builtinVariables, type EngineDependencies, type VariableLayer } from './dependencies.ts'
+import { builtinVariables, type EngineDependencies, scopeVariables, type VariableLayer } from './dependencies.ts'
 
 /** The values of the present, with the config file's own keys on top (DESIGN.md §4). */
 export async function presentLayers(
@@ -14,6 +14,24 @@ export async function presentLayers(
   target: ServiceEnvironment,
   config: ServiceConfig,
 ): Promise<VariableLayer[]> {
+  return [...(await setLayers(dependencies, db, target)), { name: 'configuration file', values: config.run.env }]
+}
+
+/** What a build may depend on: equal values give an equal build key, so nothing that differs from deployment to deployment is in it. */
+export async function buildVariables(
+  dependencies: Pick<EngineDependencies, 'sealer' | 'resolveVariables'>,
+  db: Queryable,
+  target: ServiceEnvironment,
+): Promise<Readonly<Record<string, string>>> {
+  const builtins = scopeVariables(target)
+  return { ...dependencies.resolveVariables(await setLayers(dependencies, db, target), builtins), ...builtins }
+}
+
+async function setLayers(
+  dependencies: Pick<EngineDependencies, 'sealer'>,
+  db: Queryable,
+  target: ServiceEnvironment,
+): Promise<VariableLayer[]> {
   const rows = await readVariableLayers(db, target)
   const layer = (name: string, scope: 'project' | 'environment' | 'service'): VariableLayer => ({
     name,
@@ -21,12 +39,7 @@ export async function presentLayers(
       rows.filter((row) => row.scope === scope).map((row) => [row.name, dependencies.sealer.open(row.sealedValue)]),
     ),
   })
-  return [
-    layer('project', 'project'),
-    layer('environment', 'environment'),
-    layer('service', 'service'),
-    { name: 'configuration file', values: config.run.env },
-  ]
+  return [layer('project', 'project'), layer('environment', 'environment'), layer('service', 'service')]
 }
 
 /**

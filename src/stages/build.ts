@@ -63,7 +63,7 @@ async function requestOf(context: StageContext): Promise<BuildRequest> {
     sourceDirectory: join(context.directories.workspace, context.deployment.options.rootDirectory ?? '.'),
     workDirectory: context.directories.scratch,
     cacheDirectory: context.directories.cache,
-    env: await context.variables(),
+    env: await context.buildVariables(),
     startCommands: config.run.startCommands,
     timeoutMs,
     onLine: (line, kind) => context.log(kind, line),

@@ -66,6 +66,8 @@ export interface StageContext {
   readonly directories: Directories
   /** The variables of an instance, SHIPLOCK_* included: as sealed with the release, or resolved now. Throws VARIABLE_UNRESOLVED. */
   variables(): Promise<Readonly<Record<string, string>>>
+  /** What a build sees: the project's, environment's and service's variables, without run.env and without what differs per deployment. */
+  buildVariables(): Promise<Readonly<Record<string, string>>>
   /** The newest kept release of this service and environment with that build key. */
   findRelease(buildKey: string): Promise<Release | null>
   /** Everything the runtime needs to start that instance: its own release's artifact, config and variables. */
