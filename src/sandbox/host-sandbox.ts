@@ -30,6 +30,8 @@ export interface HostSandboxParts {
 
 const NAME = /^[a-z0-9][a-z0-9_-]{0,199}$/
 const MiB = 1024 * 1024
+const LOOKS_WITHOUT_CGROUPS = 3
+const LOOK_PAUSE_MS = 3
 
 /** A sandbox made of what the host has: bubblewrap or nothing, a user per project or not, cgroups or not. */
 export class HostSandbox implements Sandbox {
@@ -78,15 +80,17 @@ export class HostSandbox implements Sandbox {
     assertName(name)
     const inGroup = (await this.#parts.cgroups?.kill(name)) ?? true
     const deadline = systemClock.monotonic() + LIMITS.killConfirmMs
-    // Also after a clean kill of the cgroup: what joined none (a host without some controller) is found by its marker. Two empty
-    // looks in a row, since a process that forks while the list is read may slip past one.
-    for (let empty = 0; empty < (this.#parts.cgroups === null ? 2 : 1); ) {
+    // Also after a clean kill of the cgroup: what joined none (a host without some controller) is found by its marker. Without cgroups it
+    // takes several empty looks: a process that forks while the list is read slips past one, and one that is just being
+    // replaced by exec shows no environment for a moment.
+    const looks = this.#parts.cgroups === null ? LOOKS_WITHOUT_CGROUPS : 1
+    for (let empty = 0; empty < looks; ) {
       const left = processesByMarker(this.#parts.engine).get(name) ?? []
       empty = left.length === 0 ? empty + 1 : 0
       for (const pid of left) signal(pid, 'SIGSTOP')
       for (const pid of left) signal(pid, 'SIGKILL')
       if (left.length > 0 && systemClock.monotonic() > deadline) throw stillRuns(name, left)
-      if (left.length > 0) await systemClock.sleep(2)
+      if (empty < looks) await systemClock.sleep(LOOK_PAUSE_MS)
     }
     if (!inGroup) throw stillRuns(name, this.processes(name))
   }

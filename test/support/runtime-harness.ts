@@ -77,9 +77,7 @@ export function supervisorsOf(stateDirectory: string): readonly string[] {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return []
     try {
       const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-      return line.includes(`${stateDirectory}/instances/`) || line.includes(`${stateDirectory}/tasks/`)
-        ? [`${pid} ${line.slice(0, 300)}`]
-        : []
+      return line.includes(`${stateDirectory}/instances/`) || line.includes(`${stateDirectory}/tasks/`) ? [`${pid} ${line}`] : []
     } catch {
       return []
     }

@@ -7,6 +7,7 @@
  *   launch (the server died after spawning the first) exactly one runs the command;
  * - records the exit code, which nobody else could learn while no server runs;
  * - keeps the log within its bound meanwhile, and notes how long the log was when;
+ * - has no standard error of its own by then: shells announce on it which signal ended their command, which is no output of the app;
  * - catches signals instead of ignoring them: caught ones are reset to the default in children, ignored ones would stay ignored.
  * The command runs in the foreground, since a shell without job control starts background commands with SIGINT ignored.
  */
@@ -44,7 +45,7 @@ bounded() {
 bounded </dev/null >/dev/null 2>&1 &
 keeper=$!
 exec 4>>"$directory/started.$launch" 5>&2 2>/dev/null
-"$@" 2>&5 5>&-
+( exec 2>&5 5>&-; exec "$@" )
 code=$?
 exec 4>&-
 [ -n "$kill" ] && { echo 1 >"$kill"; } 2>/dev/null

@@ -23,9 +23,10 @@ process.on('SIGTERM', () => {
   server.closeIdleConnections()
 })
 if (mode === 'leaves-children') {
-  // One that made a session of its own, and one that also threw away its environment.
-  spawn('setsid', ['sleep', '1000'], { stdio: 'ignore', detached: true }).unref()
-  spawn('setsid', ['env', '-i', 'sleep', '1001'], { stdio: 'ignore', detached: true }).unref()
+  // In sessions of their own; the second also threw away its environment, the third is an orphan besides.
+  spawn('sleep', ['1000'], { stdio: 'ignore', detached: true }).unref()
+  spawn('sleep', ['1001'], { stdio: 'ignore', detached: true, env: {} }).unref()
+  if (process.env.ORPHAN) spawn('setsid', ['sleep', '1002'], { stdio: 'ignore', detached: true, env: {} }).unref()
 }
 if (mode === 'eats-memory') {
   const eaten = []

@@ -116,7 +116,9 @@ if (behaviour.exitAtStart !== null) {
   process.exit(behaviour.exitAtStart)
 }
 if (behaviour.listen) {
-  server.listen(behaviour.otherPort ?? Number(process.env.PORT), '127.0.0.1', () => console.log(`${version} listens on ${server.address().port}`))
+  server.listen(behaviour.otherPort ?? Number(process.env.PORT), '127.0.0.1', () =>
+    console.log(`${version} listens on ${server.address().port}`),
+  )
 } else {
   setInterval(() => {}, 60_000)
 }
