@@ -107,7 +107,11 @@ export class FakeEdge implements Edge {
     return `http://${host}:8080${pathPrefix}`
   }
 
-  async probe(host: string, pathPrefix: string, signal: AbortSignal): Promise<{ readonly generation: number | null; readonly status: number }> {
+  async probe(
+    host: string,
+    pathPrefix: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly generation: number | null; readonly status: number }> {
     signal.throwIfAborted()
     return await this.#act('probe', null, () => {
       const route = listRoutes(this.#ledger).find((known) => known.hosts.includes(host) && known.pathPrefix === pathPrefix)

@@ -7,7 +7,7 @@ import { systemClock } from '../../core/clock.ts'
 import { isShiplockError, ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
-import { isAlive, type ProcessIdentity } from '../../core/process-identity.ts'
+import { isAlive, type ProcessIdentity, signalProcess } from '../../core/process-identity.ts'
 import type { ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { SwapRequest } from '../edge.ts'
 import { ControlServer } from './control-server.ts'
@@ -15,6 +15,7 @@ import { Crew, type Member } from './crew.ts'
 import { controlSocketPath, type EdgeProcessConfig } from './edge-config.ts'
 import { EdgeLock } from './edge-lock.ts'
 import { bindListener, type Listener } from './listener.ts'
+import { portOwners } from './port-owner.ts'
 import { type DrainRequest, Primary } from './primary.ts'
 import type { RpcPeer } from './rpc.ts'
 import { TableFile } from './table-file.ts'
@@ -40,6 +41,7 @@ export type StartReport =
 
 const ORPHAN_JOIN_MS = 3000
 const REBIND_MS = 5000
+const LET_GO_MS = 1000
 
 /** The primary process: lock, table, listening socket, control socket, workers. */
 export class EdgeProcess {
@@ -228,14 +230,16 @@ export class EdgeProcess {
   async #bind(orphans: readonly ProcessIdentity[]): Promise<Listener> {
     const { inheritedFd, host, port } = this.#config
     if (inheritedFd !== null) return { fd: inheritedFd, port, close: () => {} }
-    const deadline = systemClock.monotonic() + REBIND_MS
+    const started = systemClock.monotonic()
     for (;;) {
       try {
         return bindListener(host, port)
       } catch (error) {
         // Workers of a killed primary let the port go as soon as they notice; anyone else keeps it.
         const isOurs = isShiplockError(error, 'PORT_IN_USE') && orphans.some(isAlive)
-        if (!isOurs || systemClock.monotonic() > deadline) throw error
+        const tookMs = systemClock.monotonic() - started
+        if (!isOurs || tookMs > REBIND_MS) throw error
+        if (tookMs > LET_GO_MS) killHolders(orphans, port)
         await systemClock.sleep(10)
       }
     }
@@ -304,4 +308,10 @@ export class EdgeProcess {
     if (isNew) await peer.call('listen', {}, LIMITS.edgeWorkerAckMs)
     this.#crew?.join(member)
   }
+}
+
+/** Orphans that still listen hang; the others only finish what they have. */
+function killHolders(orphans: readonly ProcessIdentity[], port: number): void {
+  const holders = portOwners(port)
+  for (const orphan of orphans) if (holders.includes(orphan.pid)) signalProcess(orphan, 'SIGKILL')
 }

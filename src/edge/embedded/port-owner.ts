@@ -4,14 +4,19 @@ const LISTEN = '0A'
 
 /** Who listens on a TCP port, in words, as far as /proc lets this user see; null when it does not tell. */
 export function describePortOwner(port: number): string | null {
+  const [pid] = portOwners(port)
+  if (pid === undefined) return null
+  const command = read(`/proc/${pid}/cmdline`)?.split('\0').filter(Boolean).join(' ').slice(0, 120)
+  return `pid ${pid}${command ? ` (${command})` : ''}`
+}
+
+/** The processes that hold a listening socket on the port. */
+export function portOwners(port: number): readonly number[] {
   const inodes = new Set([...listeningInodes('/proc/net/tcp', port), ...listeningInodes('/proc/net/tcp6', port)])
-  if (inodes.size === 0) return null
-  for (const entry of readdirSync('/proc')) {
-    if (!/^[0-9]+$/.test(entry) || !holdsSocket(entry, inodes)) continue
-    const command = read(`/proc/${entry}/cmdline`)?.split('\0').filter(Boolean).join(' ').slice(0, 120)
-    return `pid ${entry}${command ? ` (${command})` : ''}`
-  }
-  return null
+  if (inodes.size === 0) return []
+  return readdirSync('/proc')
+    .filter((entry) => /^[0-9]+$/.test(entry) && holdsSocket(entry, inodes))
+    .map(Number)
 }
 
 /** Rows of /proc/net/tcp: `sl local_address rem_address st … inode`, addresses as hex `ip:port` (proc(5)). */
