@@ -1,0 +1,62 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+/** What an app told about itself; see `apps/story-app.mjs`. */
+export interface Report {
+  readonly kind: 'started' | 'stopped' | 'asked-before-ready' | 'asked-after-term' | 'release-command' | 'build'
+  readonly version: string
+  readonly instance: string | undefined
+  readonly deployment: string | undefined
+  readonly at: number
+}
+
+/** Listens for what the apps of a test tell, outside of everything that is killed. */
+export class Collector {
+  readonly reports: Report[] = []
+  readonly #server: Server
+
+  private constructor(server: Server) {
+    this.#server = server
+    server.on('request', (request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', () => {
+        this.reports.push({ ...JSON.parse(Buffer.concat(chunks).toString()), at: performance.now() })
+        response.end()
+      })
+    })
+  }
+
+  static async start(): Promise<Collector> {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return new Collector(server)
+  }
+
+  get env(): { readonly COLLECTOR: string } {
+    return { COLLECTOR: `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/` }
+  }
+
+  of(kind: Report['kind']): readonly Report[] {
+    return this.reports.filter((report) => report.kind === kind)
+  }
+
+  /** How often each instance was started. */
+  startsOf(deployment: string): ReadonlyMap<string, number> {
+    const starts = new Map<string, number>()
+    for (const { instance = '', ...report } of this.of('started')) {
+      if (report.deployment === deployment) starts.set(instance, (starts.get(instance) ?? 0) + 1)
+    }
+    return starts
+  }
+
+  /** Requests at a time at which there must be none; empty when I2 held. */
+  get breaches(): readonly string[] {
+    return this.reports.filter((report) => report.kind.startsWith('asked-')).map((report) => `${report.instance} (${report.version}) ${report.kind}`)
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+}

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { join } from 'node:path'
+import { identify, type ProcessIdentity, processStat, signalProcess } from '../../src/core/process-identity.ts'
+
+export interface Belonging {
+  readonly identity: ProcessIdentity
+  readonly command: string
+}
+
+/**
+ * Every process that belongs to a data directory: it names it (arguments, environment, working directory), or it is one that the server
+ * of that directory starts under a name derived from it (sandboxed processes, PostgreSQL's children).
+ */
+export function processesOf(dataDirectory: string): readonly Belonging[] {
+  const path = existsSync(dataDirectory) ? realpathSync(dataDirectory) : dataDirectory
+  const engine = hash(join(path, 'sandbox'), 12)
+  const names = [path, `SHIPLOCK_SANDBOX=${engine}/`, `postgres: shiplock-${hash(join(path, 'postgres', 'data'), 8)}:`]
+  const found: Belonging[] = []
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue
+    const command = read(`/proc/${entry}/cmdline`).replaceAll('\0', ' ').trim()
+    const text = `${command}\n${read(`/proc/${entry}/environ`)}\n${link(`/proc/${entry}/cwd`)}`
+    if (!names.some((name) => text.includes(name))) continue
+    const identity = identify(Number(entry))
+    if (identity !== null) found.push({ identity, command })
+  }
+  return found
+}
+
+/** Descriptions of what is left of a data directory's server: processes and control groups. Empty = nothing. */
+export function leftoversOf(dataDirectory: string): readonly string[] {
+  return [
+    ...processesOf(dataDirectory).map(({ identity, command }) => `process ${identity.pid}: ${command.slice(0, 200)}`),
+    ...cgroupsOf(dataDirectory).flatMap((group) => read(join(group, 'cgroup.procs')).split('\n').filter(Boolean).map((pid) => `${group} holds ${pid}`)),
+  ]
+}
+
+/** Kills what belongs to a data directory until nothing is left; tells what could not be ended. */
+export async function endAll(dataDirectory: string): Promise<readonly string[]> {
+  for (let round = 0; round < 200; round++) {
+    const left = processesOf(dataDirectory)
+    if (left.length === 0) return []
+    // Whoever starts others goes first, in one sweep: the server, then the edge's primary, then the rest.
+    for (const { identity } of left) signalProcess(identity, 'SIGKILL')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return leftoversOf(dataDirectory)
+}
+
+/** Control groups of the sandboxes of a data directory. */
+export function cgroupsOf(dataDirectory: string): readonly string[] {
+  const engine = hash(join(existsSync(dataDirectory) ? realpathSync(dataDirectory) : dataDirectory, 'sandbox'), 12)
+  const parents = ['', 'memory', 'cpu', 'cpu,cpuacct', 'pids', 'unified'].map((mount) => join('/sys/fs/cgroup', mount, 'shiplock', engine))
+  return parents.flatMap((parent) =>
+    existsSync(parent)
+      ? [parent, ...readdirSync(parent, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => join(parent, entry.name))]
+      : [],
+  )
+}
+
+/** Children of a process, by their parent id. */
+export function childrenOf(pid: number): readonly number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((child) => processStat(child)?.parent === pid)
+}
+
+function hash(text: string, length: number): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, length)
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function link(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}
