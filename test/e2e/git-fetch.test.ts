@@ -185,8 +185,8 @@ test('submodules and LFS pointers are not fetched, and the log says so', async (
 
 test('a message with control characters is recorded in a harmless form', async () => {
   const { repo, fetch } = fixture()
-  repo.commit('red \u001b[31malert\u0007 \u202etxt', { a: '1' })
-  expect((await fetch(null)).revision.message).toBe('red alert\ufffd \ufffdtxt')
+  repo.commit('red \u001b[31malert\u001b[0m \u0007\u202etxt', { a: '1' })
+  expect((await fetch(null)).revision.message).toBe('red alert \ufffd\ufffdtxt')
 })
 
 test('I12: a tree that names one blob without end is refused before it is checked out', async () => {
