@@ -83,14 +83,16 @@ function leftovers(work: Work): Instance[] {
 
 /** The error as it is kept: with the probes and the last lines of the instances, read before they are removed. */
 async function explain(dependencies: EngineDependencies, work: Work, error: ShiplockError): Promise<DeploymentError> {
+  // A status reason is one sentence; what a tool printed below it belongs to the log.
+  const [message = '', ...rest] = work.redact(error.message).split('\n')
   const details = error.details as { logTail?: readonly string[]; attempts?: readonly ProbeAttempt[] }
   const tails = details.logTail ?? (await lastLines(dependencies, work))
   return {
     code: error.code,
-    message: work.redact(error.message),
+    message,
     hint: error.hint,
     stage: work.deployment.stage,
-    logTail: tails.map(work.redact).slice(-LIMITS.errorLogTailLines),
+    logTail: [...rest, ...tails.map(work.redact)].slice(-LIMITS.errorLogTailLines),
     attempts: (details.attempts ?? []).slice(-LIMITS.probeAttemptsKept),
   }
 }

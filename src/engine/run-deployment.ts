@@ -113,7 +113,6 @@ async function afterFailure(
   if (isPastSwap(work)) return goOnWithWarning(dependencies, work, failure)
   if (why === 'canceled')
     return ended(dependencies, () => endDeployment(dependencies, work, log, { verdict: 'canceled', error: null }), work)
-  log.write('engine', `${deployment.stage} failed: ${failure.message}`, null)
   return ended(dependencies, () => endDeployment(dependencies, work, log, { verdict: 'failed', error: failure }), work)
 }
 

@@ -35,7 +35,7 @@ export async function waitReady(
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, check.retryPeriodMs)) {
       const status = await runtime.inspect(instance.id)
       if (status.state !== 'running') return { ready: false, attempts, reason: describeExit(status), exited: true }
-      const timeoutMs = Math.max(1, Math.min(check.attemptTimeoutMs, deadline - clock.monotonic()))
+      const timeoutMs = Math.max(1, Math.ceil(Math.min(check.attemptTimeoutMs, deadline - clock.monotonic())))
       const attempt = await probeOnce({
         probe: check.probe,
         instanceId: instance.id,
