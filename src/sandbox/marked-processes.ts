@@ -30,11 +30,30 @@ export function processesByMarker(engine: string): ReadonlyMap<string, readonly 
 }
 
 /** The environment that a process was started with, one `NAME=value` per entry; empty when it can't be read. */
-export function environmentOf(pid: number): readonly string[] {
+function environmentOf(pid: number): readonly string[] {
+  for (let attempt = 0; ; attempt++) {
+    const text = readOrEmpty(`/proc/${pid}/environ`)
+    if (text !== '' || attempt >= EXEC_LOOKS || !isBecoming(pid)) return text.split('\0')
+    Atomics.wait(PAUSE, 0, 0, EXEC_LOOK_MS)
+  }
+}
+
+const EXEC_LOOKS = 20
+const EXEC_LOOK_MS = 0.5
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+/** Between giving up its old program and having its new one a process shows neither environment nor arguments, for microseconds. */
+function isBecoming(pid: number): boolean {
+  const stat = processStat(pid)
+  const isKernelThread = stat === null || pid === 2 || stat.parent === 2
+  return !isKernelThread && stat.state !== 'Z' && stat.state !== 'X' && readOrEmpty(`/proc/${pid}/cmdline`) === ''
+}
+
+function readOrEmpty(file: string): string {
   try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+    return readFileSync(file, 'utf8')
   } catch {
-    return []
+    return ''
   }
 }
 

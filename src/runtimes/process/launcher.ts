@@ -13,7 +13,7 @@ import type { StopReport } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import { type LaunchOutcome, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
 import { RunDirectory } from './run-directory.ts'
-import { settledClaim, spawnSupervisor, terminate, waitUntilClaimed, waitUntilStarted } from './supervisor.ts'
+import { settledClaim, spawnSupervisor, supervisorsOf, terminate, waitUntilClaimed, waitUntilStarted } from './supervisor.ts'
 
 /** What to run, in terms of the sandbox. */
 export interface LaunchRequest {
@@ -146,6 +146,7 @@ export class Launcher {
     await this.settle(directory, name)
     await this.sandbox.kill(name)
     await this.sandbox.remove(name)
+    if (found === null) for (const lost of supervisorsOf(new RunDirectory(directory))) await this.#outlive(lost)
     return { killed, tookMs: this.#clock.monotonic() - started }
   }
 
@@ -161,10 +162,14 @@ export class Launcher {
     const killed = !(await this.#gone(runs, timeoutMs))
     if (killed) await this.sandbox.kill(name)
     for (const member of members) signalProcess(member, 'SIGKILL')
-    // It only has to write down the exit code now.
+    await this.#outlive(supervisor)
+    return killed
+  }
+
+  /** Waits for the end of a supervisor whose sandbox is empty: it only has to write down the exit code. */
+  async #outlive(supervisor: ProcessIdentity): Promise<void> {
     if (!(await this.#gone(() => isAlive(supervisor), LIMITS.supervisorEndMs))) signalProcess(supervisor, 'SIGKILL')
     await this.#gone(() => isAlive(supervisor), LIMITS.killConfirmMs)
-    return killed
   }
 
   /** The environment of the running launch. */

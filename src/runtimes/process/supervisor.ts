@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { systemClock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { processStat } from '../../core/process-identity.ts'
+import { allPids, identify, type ProcessIdentity, processStat } from '../../core/process-identity.ts'
 import type { Sandbox, SandboxedCommand } from '../../sandbox/sandbox.ts'
 import { SUPERVISE_SCRIPT } from './launch-scripts.ts'
 import type { Claim, RunDirectory } from './run-directory.ts'
@@ -94,15 +94,25 @@ export async function waitUntilStarted(run: RunDirectory, launch: string, launch
 
 /** Looks for the supervisor by its arguments: on a host so busy that it has not come to write its claim, time alone proves nothing. */
 function supervisorExists(run: RunDirectory, launch: string): boolean {
-  return readdirSync('/proc').some((pid) => {
-    if (!/^\d+$/.test(pid)) return false
-    try {
-      const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-      return args.includes(run.path) && args.includes(launch)
-    } catch {
-      return false
-    }
-  })
+  return allPids().some((pid) => isSupervisor(pid, run.path) && commandLine(pid).includes(launch))
+}
+
+/** Supervisors of a directory, whose own files may be lost. */
+export function supervisorsOf(run: RunDirectory): readonly ProcessIdentity[] {
+  return allPids().flatMap((pid) => (isSupervisor(pid, run.path) ? (identify(pid) ?? []) : []))
+}
+
+function isSupervisor(pid: number, directory: string): boolean {
+  const args = commandLine(pid)
+  return args[2] === SUPERVISE_SCRIPT && args[4] === directory
+}
+
+function commandLine(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  } catch {
+    return []
+  }
 }
 
 /**
