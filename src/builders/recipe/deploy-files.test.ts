@@ -94,26 +94,26 @@ test('agrees with a slow and obvious model', () => {
   )
 })
 
-/** Every way to split a path into cut, matched and below, each part tried against a regular expression; shortest cut first. */
+/** Every way to split a path into cut, matched and below, each part tried against a regular expression; the shortest cut wins. */
 function model(files: readonly string[], patterns: readonly string[]): Record<string, string> {
   const chosen: [string, string][] = []
   for (const pattern of patterns) {
-    const mark = pattern.indexOf('~')
-    const before = mark === -1 ? null : expression(pattern.slice(0, mark))
-    const match = expression(mark === -1 ? pattern : pattern.slice(mark + 1))
     for (const file of files) {
-      const names = file.split('/')
-      search: for (let cut = 0; cut < names.length; cut++) {
-        if (before === null ? cut > 0 : !before.test(joined(names.slice(0, cut)))) continue
-        for (let end = cut; end <= names.length; end++) {
-          if (!match.test(joined(names.slice(cut, end))) || (end === cut && match.source !== '^$')) continue
-          chosen.push([names.slice(cut).join('/'), file])
-          break search
-        }
-      }
+      const [cut] = cutsOf(pattern, file.split('/'))
+      if (cut !== undefined) chosen.push([file.split('/').slice(cut).join('/'), file])
     }
   }
   return Object.fromEntries(chosen)
+}
+
+function cutsOf(pattern: string, names: readonly string[]): number[] {
+  const mark = pattern.indexOf('~')
+  const before = expression(mark === -1 ? '' : pattern.slice(0, mark))
+  const match = expression(pattern.slice(mark + 1))
+  const ends = [...names.keys(), names.length]
+  const matchesFrom = (cut: number) =>
+    ends.some((end) => (end > cut || (end === cut && match.source === '^$')) && match.test(joined(names.slice(cut, end))))
+  return [...names.keys()].filter((cut) => before.test(joined(names.slice(0, cut))) && matchesFrom(cut))
 }
 
 const joined = (names: readonly string[]) => names.map((name) => `${name}/`).join('')

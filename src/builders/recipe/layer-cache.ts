@@ -9,6 +9,8 @@ import type { RecipeBuild } from '../../domain/service-config.ts'
 import { selectDeployFiles } from './deploy-files.ts'
 import { placeFiles } from './place-files.ts'
 
+const INCOMING = '.incoming'
+
 /** What one restore or preserve did, in words for the build log. */
 export interface CacheReport {
   readonly line: string
@@ -18,8 +20,9 @@ export interface CacheReport {
 
 /**
  * The build layer: the paths in `build.cache`, kept from the last successful build of the service and environment.
- * One directory per key, put in place by rename, so that a kill or a second build leaves a whole layer or none. The key is made of what
- * decides whether old contents may still be of use; a layer of another key is dropped.
+ * Stands in `layers/<key>.<time>`, put there by rename and never changed afterwards: a kill leaves a whole layer or none, and a build that
+ * reads while another replaces it gets one of the two or an error, never a mixture. The key is made of what decides whether old
+ * contents may still be of use; layers of other keys are dropped.
  */
 export class LayerCache {
   readonly #directory: string
@@ -36,22 +39,23 @@ export class LayerCache {
   async restore(source: string): Promise<CacheReport | null> {
     if (this.#recipe.cache.length === 0) return null
     const layers = await this.#layers()
-    if (!layers.includes(this.#key)) {
+    const newest = layers.filter((name) => name.startsWith(`${this.#key}.`)).at(-1)
+    if (newest === undefined) {
       const why = layers.length === 0 ? 'nothing was kept yet' : 'build.os, base, prepareCommands or cache changed'
       return { line: `cache: miss (${why})`, intact: true }
     }
     try {
-      const files = await copyTree(this.#pathOf(this.#key), source, { keepExisting: true })
+      const files = await copyTree(this.#pathOf(newest), source, { keepExisting: true })
       return { line: `cache: hit, ${files} files restored from ${this.#recipe.cache.join(', ')} (${this.#key.slice(0, 12)})`, intact: true }
     } catch (error) {
-      return { line: `cache: dropped, it can't be read (${(error as Error).message})`, intact: false }
+      return { line: `cache: not used, it can't be read (${(error as Error).message})`, intact: false }
     }
   }
 
   /** Keeps the paths of a finished build. Never fails the build: a cache is only a help. */
   async preserve(source: string): Promise<CacheReport | null> {
     if (this.#recipe.cache.length === 0) return null
-    const incoming = this.#pathOf(`${randomBytes(8).toString('hex')}.incoming`)
+    const incoming = this.#pathOf(`${randomBytes(8).toString('hex')}${INCOMING}`)
     try {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 })
       const entries = await walkTree(source, { entriesMax: LIMITS.buildTreeEntries })
@@ -69,27 +73,34 @@ export class LayerCache {
     }
   }
 
-  /** Between the two renames a reader finds no layer, which is a miss, never half of one. */
   async #replace(incoming: string): Promise<void> {
-    const old = this.#pathOf(`${randomBytes(8).toString('hex')}.incoming`)
-    await rename(this.#pathOf(this.#key), old).catch(ignoreMissing)
-    await rename(incoming, this.#pathOf(this.#key))
-    await removeTree(old)
-    for (const name of await readdir(this.#directory)) {
-      if (name !== this.#key && (await this.#isAbandoned(name))) await removeTree(this.#pathOf(name))
+    // Time first, so that names sort by age; of two in one millisecond either will do.
+    const name = `${this.#key}.${Date.now().toString(36).padStart(10, '0')}${randomBytes(3).toString('hex')}`
+    await rename(incoming, this.#pathOf(name))
+    for (const other of await readdir(this.#directory)) {
+      if (other < name || !other.startsWith(this.#key)) await this.#discard(other)
     }
   }
 
-  /** Layers of other keys, and what a killed build left; a build in progress is younger than the longest build. */
-  async #isAbandoned(name: string): Promise<boolean> {
-    if (!name.endsWith('.incoming')) return true
+  /** Layers are renamed before they are removed: half of one must not be found under its name. */
+  async #discard(name: string): Promise<void> {
+    const isIncoming = name.endsWith(INCOMING)
+    // A build in progress is younger than the longest build; what is older was left by a kill.
+    if (isIncoming && !(await this.#isOld(name))) return
+    const aside = isIncoming ? name : `${randomBytes(8).toString('hex')}${INCOMING}`
+    if (!isIncoming) await rename(this.#pathOf(name), this.#pathOf(aside)).catch(ignoreMissing)
+    await removeTree(this.#pathOf(aside))
+  }
+
+  async #isOld(name: string): Promise<boolean> {
     const found = await stat(this.#pathOf(name)).catch(() => null)
     return found !== null && Date.now() - found.mtimeMs > LIMITS.buildHardTimeoutMs
   }
 
+  /** Oldest first. */
   async #layers(): Promise<string[]> {
     const names = await readdir(this.#directory).catch(() => [])
-    return names.filter((name) => !name.endsWith('.incoming'))
+    return names.filter((name) => !name.endsWith(INCOMING)).sort()
   }
 
   #pathOf(name: string): string {

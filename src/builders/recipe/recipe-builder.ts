@@ -15,7 +15,7 @@ import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
 import { type CollectOptions, collectArtifact } from './artifact.ts'
 import { BuildLog } from './build-log.ts'
 import { BuildSandbox, removeBuildSandbox } from './build-sandbox.ts'
-import { clearLayerCache, LayerCache } from './layer-cache.ts'
+import { LayerCache } from './layer-cache.ts'
 import { runCommands } from './run-commands.ts'
 import { checkBases } from './toolchain.ts'
 
@@ -99,7 +99,6 @@ async function layOutSource(place: BuildSandbox, cache: LayerCache, request: Bui
   if (restored === null) return files
   log.engine(restored.line)
   if (restored.intact) return files
-  await clearLayerCache(request.cacheDirectory)
   await removeTree(place.sourceDirectory)
   return copyTree(request.sourceDirectory, place.sourceDirectory)
 }
