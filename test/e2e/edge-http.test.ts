@@ -180,6 +180,16 @@ test('a client that goes away ends the request at the instance', async () => {
   await eventually(async () => (await traffic())?.targets[0]?.inFlight === 0)
 })
 
+test('a pipelining client that goes away ends all its requests, also those that waited for their turn', async () => {
+  const app = await serveRaw(() => null)
+  const connection = await client()
+  connection.socket.write(get().repeat(3))
+  await eventually(() => app.connections.length === 3)
+  connection.socket.destroy()
+  await eventually(() => app.connections.every((each) => each.isClosed))
+  await eventually(async () => (await traffic())?.targets[0]?.inFlight === 0)
+})
+
 test('requests on one client connection share the connections to the instance', async () => {
   const app = await serveRaw(() => OK)
   const connection = await client()

@@ -1,13 +1,39 @@
+import { once } from 'node:events'
 import { afterEach, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import type { Target } from '../../src/edge/edge.ts'
 import { killEdgeApps, startEdgeApp } from '../support/edge-apps.ts'
 import { closeEdges, HOST, ROUTE, startEdge, swapTo } from '../support/edge-fixture.ts'
 import { EdgeLoad } from '../support/edge-load.ts'
+import { rawClient } from '../support/edge-raw.ts'
+import { eventually } from '../support/eventually.ts'
 
 afterEach(async () => {
   await closeEdges()
   await killEdgeApps()
 })
+
+/** A websocket and an event stream that go on with the version on which they began until the client ends them. */
+async function openStreams(port: number, version: string): Promise<{ finish(): Promise<void> }> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/`, { headers: { host: HOST } })
+  await once(socket, 'open')
+  const events = await rawClient(port)
+  events.socket.write(`GET /events HTTP/1.1\r\nhost: ${HOST}\r\n\r\n`)
+  await events.until(`data: ${version} 0`)
+  return {
+    finish: async () => {
+      const seen = events.text.length
+      await eventually(() => events.text.length > seen)
+      for (const line of events.text.match(/data: .*/g) ?? []) expect(line).toContain(`data: ${version} `)
+      events.socket.destroy()
+      const answer = once(socket, 'message')
+      socket.send('hello')
+      expect(String((await answer)[0])).toBe(`${version} hello`)
+      socket.close()
+      await once(socket, 'close')
+    },
+  }
+}
 
 test('I3: 100 swaps under 32 keep-alive clients lose no request, close no connection and leave no answer by an old version', async () => {
   const { edge, port } = await startEdge()
@@ -17,8 +43,10 @@ test('I3: 100 swaps under 32 keep-alive clients lose no request, close no connec
   const swaps = 100
   for (let count = 1; count <= swaps; count++) {
     const next = await startEdgeApp(`v${count}`)
+    const streams = count % 10 === 0 ? await openStreams(port, live.version) : null
     await edge.swap(swapTo([next.target]))
     load.forbidden.add(live.version)
+    await streams?.finish()
     await edge.drain(ROUTE, [live.target.instanceId], { timeoutMs: 10_000, fence: 1 })
     // Right after the drain, and without a chance to say goodbye: whatever the edge still wanted from it would be lost.
     await live.kill()

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger } from '../../src/core/log.ts'
+import { type ProcessIdentity, signalProcess } from '../../src/core/process-identity.ts'
 import type { InstanceId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { SwapRequest, Target } from '../../src/edge/edge.ts'
 import { EmbeddedEdge, type EmbeddedEdgeOptions } from '../../src/edge/embedded/embedded-edge.ts'
@@ -29,7 +30,12 @@ export async function startEdge(options: Partial<EmbeddedEdgeOptions> = {}): Pro
     logger: createLogger('silent'),
     ...options,
   })
-  await edge.ensureRunning()
+  try {
+    await edge.ensureRunning()
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true })
+    throw error
+  }
   const fixture: EdgeFixture = {
     edge,
     directory,
@@ -37,12 +43,19 @@ export async function startEdge(options: Partial<EmbeddedEdgeOptions> = {}): Pro
     log: () => (existsSync(join(directory, 'edge.log')) ? readFileSync(join(directory, 'edge.log'), 'utf8') : ''),
     close: async () => {
       await edge.stop(0)
+      // Left by a primary that a test killed, when the test failed before the next one took over.
+      for (const orphan of workersOf(directory)) signalProcess(orphan, 'SIGKILL')
       rmSync(directory, { recursive: true, force: true })
       open.delete(fixture)
     },
   }
   open.add(fixture)
   return fixture
+}
+
+function workersOf(directory: string): readonly ProcessIdentity[] {
+  const file = join(directory, 'workers.json')
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as ProcessIdentity[]) : []
 }
 
 /** For `afterEach`: no test leaves an edge behind. */

@@ -58,6 +58,8 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     this.#body = new RequestBody(request, framing)
     this.#isProbe = isProbe(context, request.headers[PROBE_HEADER])
     response.on('close', () => this.#clientClosed())
+    // A pipelined request has no socket until those before it are answered, and its response no `close`.
+    if (response.socket === null) request.on('aborted', () => this.#clientClosed())
   }
 
   start() {

@@ -238,16 +238,17 @@ function findFraming(rawHeaders: RawHeaders): Framing {
   const found: Framing = { lengths: [], codings: [], connection: undefined, keepAliveSeconds: null }
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
-    const value = rawHeaders[index + 1] ?? ''
-    // The four names that matter have these lengths; most others are passed over without being compared.
-    if (name.length === 10) {
-      const lower = name.toLowerCase()
-      if (lower === 'connection') found.connection = found.connection === undefined ? value : `${found.connection}, ${value}`
-      else if (lower === 'keep-alive') found.keepAliveSeconds = keepAliveSeconds(value)
-    } else if (name.length === 14 && name.toLowerCase() === 'content-length') found.lengths.push(value)
-    else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') found.codings.push(value)
+    // The four names that matter have these lengths; all others are passed over without being compared.
+    if (name.length === 10 || name.length === 14 || name.length === 17) note(found, name.toLowerCase(), rawHeaders[index + 1] ?? '')
   }
   return found
+}
+
+function note(found: Framing, name: string, value: string) {
+  if (name === 'connection') found.connection = found.connection === undefined ? value : `${found.connection}, ${value}`
+  else if (name === 'keep-alive') found.keepAliveSeconds = keepAliveSeconds(value)
+  else if (name === 'content-length') found.lengths.push(value)
+  else if (name === 'transfer-encoding') found.codings.push(value)
 }
 
 function keepAliveSeconds(value: string): number | null {
