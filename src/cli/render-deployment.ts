@@ -55,9 +55,9 @@ export function renderNext(deployment: Deployment, { colors }: Terminal): string
   ]
 }
 
-/** Something served before it. */
+/** Something served before it, so its drain had something to do. */
 function hasWayBack(deployment: Deployment): boolean {
-  return deployment.kind === 'rollback' || (deployment.release ?? 1) > 1
+  return deployment.kind === 'rollback' || deployment.stages.some((stage) => stage.stage === 'drain' && stage.outcome !== 'skipped')
 }
 
 /** From the claim until the swap was drained, or the end. */
