@@ -52,7 +52,9 @@ export class Collector {
 
   /** Requests at a time at which there must be none; empty when I2 held. */
   get breaches(): readonly string[] {
-    return this.reports.filter((report) => report.kind.startsWith('asked-')).map((report) => `${report.instance} (${report.version}) ${report.kind}`)
+    return this.reports
+      .filter((report) => report.kind.startsWith('asked-'))
+      .map((report) => `${report.instance} (${report.version}) ${report.kind}`)
   }
 
   async stop(): Promise<void> {

@@ -32,7 +32,12 @@ export function processesOf(dataDirectory: string): readonly Belonging[] {
 export function leftoversOf(dataDirectory: string): readonly string[] {
   return [
     ...processesOf(dataDirectory).map(({ identity, command }) => `process ${identity.pid}: ${command.slice(0, 200)}`),
-    ...cgroupsOf(dataDirectory).flatMap((group) => read(join(group, 'cgroup.procs')).split('\n').filter(Boolean).map((pid) => `${group} holds ${pid}`)),
+    ...cgroupsOf(dataDirectory).flatMap((group) =>
+      read(join(group, 'cgroup.procs'))
+        .split('\n')
+        .filter(Boolean)
+        .map((pid) => `${group} holds ${pid}`),
+    ),
   ]
 }
 
@@ -48,13 +53,31 @@ export async function endAll(dataDirectory: string): Promise<readonly string[]> 
   return leftoversOf(dataDirectory)
 }
 
+/** Names of the sandboxes of a data directory in which something runs: instances, builds, tasks. */
+export function sandboxesOf(dataDirectory: string): ReadonlySet<string> {
+  const prefix = `SHIPLOCK_SANDBOX=${hash(join(realpathSync(dataDirectory), 'sandbox'), 12)}/`
+  const names = new Set<string>()
+  for (const { identity } of processesOf(dataDirectory)) {
+    const entry = read(`/proc/${identity.pid}/environ`)
+      .split('\0')
+      .find((candidate) => candidate.startsWith(prefix))
+    if (entry !== undefined) names.add(entry.slice(prefix.length))
+  }
+  return names
+}
+
 /** Control groups of the sandboxes of a data directory. */
 export function cgroupsOf(dataDirectory: string): readonly string[] {
   const engine = hash(join(existsSync(dataDirectory) ? realpathSync(dataDirectory) : dataDirectory, 'sandbox'), 12)
   const parents = ['', 'memory', 'cpu', 'cpu,cpuacct', 'pids', 'unified'].map((mount) => join('/sys/fs/cgroup', mount, 'shiplock', engine))
   return parents.flatMap((parent) =>
     existsSync(parent)
-      ? [parent, ...readdirSync(parent, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => join(parent, entry.name))]
+      ? [
+          parent,
+          ...readdirSync(parent, { withFileTypes: true })
+            .filter((entry) => entry.isDirectory())
+            .map((entry) => join(parent, entry.name)),
+        ]
       : [],
   )
 }

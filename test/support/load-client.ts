@@ -79,7 +79,8 @@ export class LoadClient {
   async #until(condition: () => boolean, what: string, withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs
     while (!condition()) {
-      if (performance.now() > deadline) throw new Error(`waited ${withinMs} ms for ${what}; failures: ${JSON.stringify(this.failures.slice(-3))}`)
+      if (performance.now() > deadline)
+        throw new Error(`waited ${withinMs} ms for ${what}; failures: ${JSON.stringify(this.failures.slice(-3))}`)
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
   }

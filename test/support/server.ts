@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { removeTree } from '../../src/core/remove-tree.ts'
 import type { Deployment } from '../../src/contract/deployment.ts'
 import type { Event, LogLine } from '../../src/contract/event.ts'
 import type { ServiceDetail } from '../../src/contract/service.ts'
+import { removeTree } from '../../src/core/remove-tree.ts'
 import { builtFile, ensureBuilt } from './build.ts'
 import { endAll, leftoversOf, processesOf } from './leak-check.ts'
 
@@ -95,6 +95,11 @@ export class TestServer {
     return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null
   }
 
+  /** The signal that ended it; null when none did. */
+  get endedBy(): NodeJS.Signals | null {
+    return this.#child?.signalCode ?? null
+  }
+
   get apiUrl(): string {
     if (this.#api === null) throw new Error('the server has never been ready')
     return this.#api.url
@@ -113,7 +118,7 @@ export class TestServer {
   async start(env: Readonly<Record<string, string>> = {}): Promise<number> {
     this.#startedAt = performance.now()
     const all: Record<string, string> = { ...this.#environment(), ...this.#options.env, ...env }
-    this.#isForeground = all['SHIPLOCK_FOREGROUND'] === '1'
+    this.#isForeground = all.SHIPLOCK_FOREGROUND === '1'
     const log = openSync(this.logFile, 'a')
     const child = spawn(process.execPath, [builtFile('main.ts')], {
       cwd: '/',
@@ -153,7 +158,8 @@ export class TestServer {
     if (this.#isForeground !== (scope === 'everything')) throw new Error('SHIPLOCK_FOREGROUND decides what a stop ends')
     this.#child?.kill(scope === 'everything' ? 'SIGINT' : 'SIGTERM')
     await this.untilExit(STOP_MS)
-    if (this.#child?.exitCode !== 0) throw new Error(`the stop ended with ${this.#child?.signalCode ?? this.#child?.exitCode}\n${this.log().slice(-3000)}`)
+    if (this.#child?.exitCode !== 0)
+      throw new Error(`the stop ended with ${this.#child?.signalCode ?? this.#child?.exitCode}\n${this.log().slice(-3000)}`)
   }
 
   /** Ends all that belongs to the data directory and removes it. Throws when something of it could not be ended or was left in order. */
@@ -280,7 +286,7 @@ export class TestServer {
 
   #environment(): Record<string, string> {
     return {
-      PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+      PATH: process.env.PATH ?? '/usr/bin:/bin',
       HOME: this.dataDirectory,
       SHIPLOCK_DATA_DIR: this.dataDirectory,
       SHIPLOCK_API_LISTEN: '127.0.0.1:0',

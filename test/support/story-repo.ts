@@ -58,7 +58,11 @@ export class StoryRepo {
     const service = {
       ...config,
       build: { deployFiles: ['./'], ...config.build },
-      run: { start: 'node app.mjs', ...config.run, env: { ...this.#env, VERSION: version, ...(config.run?.['env'] as object | undefined) } },
+      run: {
+        start: 'node app.mjs',
+        ...config.run,
+        env: { ...this.#env, VERSION: version, ...(config.run?.env as object | undefined) },
+      },
       deploy: { ...DEPLOY, ...config.deploy },
     }
     return this.#repo.commit(version, {
