@@ -82,7 +82,7 @@ export interface Edge {
   swap(request: SwapRequest): Promise<SwapResult>
   /**
    * Waits until the given instances have no request in flight, or the deadline; then cuts what is left, websockets with 1012, and
-   * destroys idle upstream connections. They must not be on the route any more. Only after it may an instance be told to stop.
+   * destroys idle upstream connections. They must not be on the route any more, unless it is held. Only after it may an instance be told to stop.
    * The report covers the route's traffic since its last swap.
    */
   drain(

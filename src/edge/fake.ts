@@ -8,6 +8,7 @@ import {
   type Ledger,
   listRoutes,
   raiseFence,
+  receiving,
   releaseRoute,
   removeRoute,
   swapRoute,
@@ -76,8 +77,8 @@ export class FakeEdge implements Edge {
   ): Promise<DrainReport> {
     return await this.#act('drain', routeId, () => {
       this.#apply(raiseFence(this.#ledger, routeId, options.fence))
-      const onRoute = this.#ledger.routes.get(routeId)?.targets.find((target) => instances.includes(target.instanceId))
-      if (onRoute !== undefined) throw new ShiplockError('CONFLICT', `instance ${onRoute.instanceId} is still on route ${routeId}`)
+      const onRoute = receiving(this.#ledger, routeId, instances)
+      if (onRoute !== null) throw new ShiplockError('CONFLICT', `instance ${onRoute.instanceId} is still on route ${routeId}`)
       const { requests = 0, failures = 0 } = this.#traffic.get(routeId) ?? {}
       return { requests, failures, longestStallMs: 0, drainedConnections: 0, cutConnections: 0, drainMs: 0, ...this.drainReport }
     })

@@ -1,6 +1,6 @@
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { ServiceEnvironmentId } from '../domain/ids.ts'
+import type { InstanceId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { Route, SwapRequest, Target } from './edge.ts'
 import { checkSwapRequest } from './swap-request.ts'
 
@@ -110,6 +110,13 @@ export function raiseFence(ledger: Ledger, id: ServiceEnvironmentId, fence: numb
   const current = ledger.routes.get(id)
   if (current === undefined || current.fence === highest) return { ledger, result: undefined }
   return { ledger: put(ledger, { ...current, fence: highest }), result: undefined }
+}
+
+/** The first of the instances that may get a new request; those of a held route get none until the hold ends. */
+export function receiving(ledger: Ledger, id: ServiceEnvironmentId, instances: readonly InstanceId[]): Target | null {
+  const route = ledger.routes.get(id)
+  if (route === undefined || route.held) return null
+  return route.targets.find((target) => instances.includes(target.instanceId)) ?? null
 }
 
 /** What `Edge.read` shows. */

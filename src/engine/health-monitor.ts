@@ -12,7 +12,7 @@ import { getServiceEnvironment, lockServiceEnvironment, type ServiceEnvironment 
 import { appendEvents } from '../store/sql/events.ts'
 import { findInstance, listInstances, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
-import { listWatched, setStatusReason } from '../store/sql/upkeep.ts'
+import { isShutDown, listWatched, setStatusReason } from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { Periodic } from './periodic.ts'
 import { instanceSpec } from './stage-context.ts'
@@ -206,7 +206,7 @@ async function returnToEdge(
   })
 }
 
-/** Under the route's lock, and only while the instance is (still) serving; null when it is not. */
+/** Under the route's lock, and only while the instance is (still) serving and not stopped on purpose; null when it is not. */
 async function withServing<T>(
   dependencies: EngineDependencies,
   id: InstanceId,
@@ -217,7 +217,7 @@ async function withServing<T>(
   return dependencies.database.transaction(async (tx) => {
     const target = await lockServiceEnvironment(tx, seen.serviceEnvironmentId)
     const instance = await findInstance(tx, id)
-    return instance?.state === 'serving' ? work(tx, target, instance) : null
+    return instance?.state === 'serving' && !(await isShutDown(tx, target.id)) ? work(tx, target, instance) : null
   })
 }
 

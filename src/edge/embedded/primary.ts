@@ -3,7 +3,17 @@ import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
 import type { InstanceId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { DrainReport, Route, RouteTraffic, SwapRequest, SwapResult } from '../edge.ts'
-import { type Change, holdRoute, type Ledger, listRoutes, raiseFence, releaseRoute, removeRoute, swapRoute } from '../route-ledger.ts'
+import {
+  type Change,
+  holdRoute,
+  type Ledger,
+  listRoutes,
+  raiseFence,
+  receiving,
+  releaseRoute,
+  removeRoute,
+  swapRoute,
+} from '../route-ledger.ts'
 import type { Crew } from './crew.ts'
 import { Serial } from './serial.ts'
 import type { TableSnapshot, TableStep, WorkerDrain, WorkerTraffic } from './switchboard.ts'
@@ -67,8 +77,8 @@ export class Primary {
     const started = performance.now()
     const { routeId, instances } = request
     await this.#change(routeId, (ledger) => raiseFence(ledger, routeId, request.fence))
-    const onRoute = this.#ledger.routes.get(routeId)?.targets.find((target) => instances.includes(target.instanceId))
-    if (onRoute !== undefined) {
+    const onRoute = receiving(this.#ledger, routeId, instances)
+    if (onRoute !== null) {
       throw new ShiplockError('CONFLICT', `instance ${onRoute.instanceId} is still on route ${routeId}; swap it out first`)
     }
     const timeoutMs = Math.min(Math.max(0, request.timeoutMs), LIMITS.drainMaxMs)

@@ -1,4 +1,5 @@
-import type { DeploymentId, InstanceId, ServerId, ServiceEnvironmentId } from '../../domain/ids.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { DeploymentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { ServiceConfig } from '../../domain/service-config.ts'
 import type { Queryable } from '../database.ts'
 
@@ -18,11 +19,22 @@ export interface WatchedInstance {
   readonly config: ServiceConfig
 }
 
+/** A deployment with temporaryShutdown has stopped, or is about to stop, what serves there: nobody else may start it again meanwhile. */
+const shutDownAt = (serviceEnvironment: '$1' | 'i.service_environment_id') =>
+  `exists (select 1 from deployments s where s.service_environment_id = ${serviceEnvironment} and s.slot is not null
+     and s.stage in ('launch', 'verify', 'swap') and (s.facts->'config'->'deploy'->>'temporaryShutdown')::boolean)`
+
+export async function isShutDown(tx: Queryable, id: ServiceEnvironmentId): Promise<boolean> {
+  const [row] = await tx.query<{ down: boolean }>(`select ${shutDownAt('$1')} as down`, [id])
+  return row?.down ?? false
+}
+
 /** Serving instances that are the health monitor's: those of a deployment in drain or bake are watched by its own worker. */
 export async function listWatched(db: Queryable, serverId: ServerId): Promise<WatchedInstance[]> {
   return db.query<WatchedInstance>(
     `select i.id, r.config from instances i join deployments d on d.id = i.deployment_id join releases r on r.id = i.release_id
-      where i.state = 'serving' and i.server_id = $1 and (d.settled or d.stage = 'retire') and d.status = 'running'`,
+      where i.state = 'serving' and i.server_id = $1 and (d.settled or d.stage = 'retire') and d.status = 'running'
+        and not ${shutDownAt('i.service_environment_id')}`,
     [serverId],
   )
 }
@@ -59,4 +71,53 @@ export async function isBuilding(tx: Queryable): Promise<boolean> {
 
 export async function setStatusReason(db: Queryable, id: DeploymentId, reason: string): Promise<void> {
   await db.query(`update deployments set status_reason = $2 where id = $1 and status = 'running'`, [id, reason])
+}
+
+export interface Misscaled {
+  readonly id: ServiceEnvironmentId
+  readonly deploymentId: DeploymentId
+  readonly releaseId: ReleaseId
+  readonly config: ServiceConfig
+  readonly wanted: number
+  readonly serving: number
+}
+
+/** Service environments whose live deployment is at rest and has not as many serving instances as wanted. */
+export async function listMisscaled(db: Queryable): Promise<Misscaled[]> {
+  return db.query<Misscaled>(
+    `select * from (
+       select se.id, d.id as "deploymentId", r.id as "releaseId", r.config,
+              coalesce(se.instances, (r.config->'run'->>'instances')::int) as wanted,
+              (select count(*)::int from instances i where i.deployment_id = d.id and i.state = 'serving') as serving
+         from service_environments se
+         join deployments d on d.id = se.live_deployment_id
+         join releases r on r.id = d.release_id
+        where d.settled and d.status = 'running'
+          and not exists (select 1 from deployments p where p.service_environment_id = se.id and p.slot is not null)) at_rest
+      where wanted <> serving`,
+  )
+}
+
+/** Instances that a cut scaling left: to be added to what no longer serves, or taken off the route and not stopped since. */
+export async function listStranded(db: Queryable, serverId: ServerId): Promise<InstanceId[]> {
+  const rows = await db.query<{ id: InstanceId }>(
+    `select i.id from instances i join deployments d on d.id = i.deployment_id join service_environments se on se.id = i.service_environment_id
+      where i.server_id = $1 and d.settled and (
+              (i.state in ('starting', 'ready') and se.live_deployment_id is distinct from d.id)
+           or (i.state = 'warm' and se.live_deployment_id = d.id and i.updated_at < now() - make_interval(secs => $2)))`,
+    [serverId, LIMITS.drainMaxMs / 1000],
+  )
+  return rows.map((row) => row.id)
+}
+
+/** Uploads that a deployment may still fetch. */
+export async function listNeededUploads(db: Queryable): Promise<Set<string>> {
+  const rows = await db.query<{ digest: string }>(
+    `select source->>'digest' as digest from deployments where not settled and source->>'kind' = 'upload'`,
+  )
+  return new Set(rows.map((row) => row.digest))
+}
+
+export async function forgetUpload(db: Queryable, digest: string): Promise<void> {
+  await db.query('delete from uploads where digest = $1', [digest])
 }
