@@ -45,7 +45,9 @@ export const INTEGER_PATTERN = INTEGER.source
 /** Numbers in a query string are text. */
 export const integer = (min: number, max: number) =>
   z.string().regex(INTEGER, 'is not a whole number').transform(Number).pipe(z.number().int().min(min).max(max))
-export const limit = integer(1, PAGE_SIZE_MAX).default(PAGE_SIZE_DEFAULT)
+export const limit = integer(1, PAGE_SIZE_MAX)
+  .default(PAGE_SIZE_DEFAULT)
+  .meta({ description: `1 to ${PAGE_SIZE_MAX}, ${PAGE_SIZE_DEFAULT} when left out.` })
 export const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
 
 /** Of a query: which project and environment is meant. Left out = the server's defaults. */
