@@ -30,6 +30,7 @@ import { HealthMonitor } from './engine/health-monitor.ts'
 import { Periodic } from './engine/periodic.ts'
 import { createReaper } from './engine/reaper.ts'
 import { createReconciler } from './engine/reconciler.ts'
+import { createScaler } from './engine/scaler.ts'
 import { Worker } from './engine/worker.ts'
 import { createLocalRegistry } from './registry/local.ts'
 import { ProcessRuntime } from './runtimes/process/process-runtime.ts'
@@ -107,6 +108,7 @@ async function assemble(
     clock: systemClock,
     logger,
     workDirectory: join(data, 'work'),
+    uploads,
     slots: settings.maxConcurrentBuilds,
     buildTimeoutMs: settings.buildTimeoutMs,
     resolveVariables: (layers, builtins) => resolveVariables({ layers, builtins }).env,
@@ -123,7 +125,7 @@ async function assemble(
   stops.push(() => apiServer.stop())
   await edge.start()
   stops.push(() => edge.detach())
-  for (const service of [worker, new HealthMonitor(engine), createReconciler(engine), createReaper(engine)]) {
+  for (const service of [worker, new HealthMonitor(engine), createReconciler(engine), createScaler(engine), createReaper(engine)]) {
     await service.start()
     stops.push(() => service.stop())
   }

@@ -31,6 +31,9 @@ export const LIMITS = {
   reaperPeriodMs: 15 * SECOND,
   reconcilePeriodMs: 1 * SECOND,
   healthMonitorPeriodMs: 1 * SECOND,
+  scalerPeriodMs: 500,
+  /** Instances tried per copy at most; the ids of later additions begin after it. */
+  verifyAttempts: 10,
   restartBackoffMaxMs: 60 * SECOND,
   eventDataBytes: 32 * KiB,
   // ── logs
@@ -44,6 +47,7 @@ export const LIMITS = {
   instanceLogBytes: 32 * MiB,
   // ── sources
   uploadBytes: 512 * MiB,
+  uploadKeptMs: 24 * 60 * MINUTE,
   uploadUnpackedBytes: 2048 * MiB,
   uploadEntries: 200_000,
   uploadPathBytes: 1024,
@@ -142,4 +146,21 @@ export const LIMITS = {
   logChunkBytes: 256 * KiB,
   /** Notes about when a log had which length. */
   logTimesBytes: 256 * KiB,
+  // ── webhooks and triggers
+  /** GitHub's own cap; the others send less. */
+  webhookBodyBytes: 25 * MiB,
+  webhookDepth: 64,
+  /** Objects, lists and their members in one payload. */
+  webhookNodes: 1_000_000,
+  /** Changed paths taken from one push; a push with more counts as one whose paths can't be told. */
+  webhookPaths: 3000,
+  webhookPathCharacters: 1024,
+  /** Of a name, author, title or URL of a payload. */
+  webhookTextCharacters: 250,
+  webhookMessageCharacters: 2000,
+  webhookDeliveryIdCharacters: 128,
+  /** Signatures in one `webhook-signature` header. */
+  webhookSignatures: 8,
+  /** How far a signed time may be from the server's. Standard Webhooks: 5 min. */
+  webhookToleranceMs: 5 * MINUTE,
 } as const

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import type { Sealer } from '../core/seal.ts'
 import type { Deployment } from '../domain/deployment.ts'
+import type { Digest } from '../domain/ids.ts'
 import type { Drivers } from '../stages/stage.ts'
 import type { Database } from '../store/database.ts'
 import type { Owner } from '../store/sql/leases.ts'
@@ -22,6 +23,11 @@ export interface EngineDependencies {
   readonly logger: Logger
   /** Parent of the workspaces, scratch and cache directories. */
   readonly workDirectory: string
+  /** Archives that were sent; the reaper takes old ones away. */
+  readonly uploads: {
+    list(): Promise<readonly { readonly digest: Digest; readonly receivedAt: number }[]>
+    remove(digest: Digest): Promise<void>
+  }
   readonly slots: number
   readonly buildTimeoutMs: number
   /** Resolves `${name}` references over the layers; throws VARIABLE_UNRESOLVED. */

@@ -7,10 +7,18 @@ import type { DeploymentId, Digest } from '../domain/ids.ts'
 import { releasesToDelete } from '../domain/retention.ts'
 import { getServiceEnvironment } from '../store/sql/catalog.ts'
 import { appendEvents } from '../store/sql/events.ts'
-import { listExpiredStandby, moveInstance } from '../store/sql/instances.ts'
+import { findInstance, listExpiredStandby, moveInstance, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
 import { listNeededTrees, listProtectedReleases, listReleases, markReleasesDeleted } from '../store/sql/releases.ts'
-import { filterKnownInstances, filterUnsettled, isBuilding, listOverRetention } from '../store/sql/upkeep.ts'
+import {
+  filterKnownInstances,
+  filterUnsettled,
+  forgetUpload,
+  isBuilding,
+  listNeededUploads,
+  listOverRetention,
+  listStranded,
+} from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { Periodic } from './periodic.ts'
 
@@ -21,7 +29,9 @@ export function createReaper(dependencies: EngineDependencies): Periodic {
 
 export async function reap(dependencies: EngineDependencies): Promise<void> {
   await removeExpiredStandby(dependencies)
+  await removeStranded(dependencies)
   await removeOrphans(dependencies)
+  await removeOldUploads(dependencies)
   await dropOldReleases(dependencies)
   await removeUnusedTrees(dependencies)
   await removeLeftDirectories(dependencies)
@@ -35,6 +45,27 @@ async function removeExpiredStandby(dependencies: EngineDependencies): Promise<v
     crashPoint('standby.removed-not-recorded')
     await drivers.runtime.remove(instance.id, await nextFence(database))
     await announce(dependencies, instance, 'instance.removed', `standby of instance ${instance.index} is over`)
+  }
+}
+
+async function removeStranded(dependencies: EngineDependencies): Promise<void> {
+  const { database, drivers, owner } = dependencies
+  for (const id of await listStranded(database, owner.serverId)) {
+    await drivers.runtime.remove(id, await nextFence(database))
+    const instance = await findInstance(database, id)
+    if (instance !== null) await database.transaction((tx) => saveInstances(tx, [{ ...instance, state: 'removed' }]))
+  }
+}
+
+/** A release keeps its artifact, not its upload; for a while the same upload may be deployed again without being sent again. */
+async function removeOldUploads(dependencies: EngineDependencies): Promise<void> {
+  const { database, uploads, clock } = dependencies
+  const old = (await uploads.list()).filter((upload) => upload.receivedAt < clock.now() - LIMITS.uploadKeptMs)
+  if (old.length === 0) return
+  const needed = await listNeededUploads(database)
+  for (const { digest } of old.filter((upload) => !needed.has(upload.digest))) {
+    await forgetUpload(database, digest)
+    await uploads.remove(digest)
   }
 }
 
