@@ -4,6 +4,14 @@ const STARS = '********'
 
 export type Redactor = (text: string) => string
 
+/** The same for every string within plain data. */
+export function redactAll<Data>(data: Data, redact: Redactor): Data {
+  if (typeof data === 'string') return redact(data) as Data
+  if (Array.isArray(data)) return data.map((item: unknown) => redactAll(item, redact)) as Data
+  if (data === null || typeof data !== 'object') return data
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, redactAll(value, redact)])) as Data
+}
+
 /** Replaces every known secret value in a line, also as base64 and URL-encoded (I8). Longest first, so that no part of one stays. */
 export function createRedactor(secrets: Iterable<string>): Redactor {
   const forms = new Set<string>()

@@ -34,6 +34,11 @@ export function instanceIdFor(deployment: DeploymentId, index: number, attempt: 
   return `ins_${deployment.slice('dep_'.length)}_${index}_${attempt}` as InstanceId
 }
 
+/** The deployment that an instance was made by, whoever has adopted it since. */
+export function makerOf(instance: InstanceId): DeploymentId {
+  return `dep_${instance.split('_')[1]}` as DeploymentId
+}
+
 /** The release that a deployment makes has an id derived from it, for the same reason. */
 export function releaseIdFor(deployment: DeploymentId): ReleaseId {
   return `rel_${deployment.slice('dep_'.length)}` as ReleaseId

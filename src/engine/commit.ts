@@ -1,11 +1,12 @@
-import type { Deployment, DeploymentError, Instance, Verdict } from '../domain/deployment.ts'
+import { redactAll } from '../core/redact.ts'
+import type { Deployment, DeploymentError, DeploymentFacts, Instance, Verdict } from '../domain/deployment.ts'
 import { assertMove, type DeploymentStatus, STATUS_OF_STAGE, type StageName, stageAfter } from '../domain/deployment-machine.ts'
 import type { EventType, NewEvent } from '../domain/event.ts'
 import { type InstanceId, instanceIdFor, releaseIdFor } from '../domain/ids.ts'
 import { StageAbort, type StageOutcome } from '../stages/stage.ts'
 import type { Queryable } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
-import { mergeFacts } from '../store/sql/deployments.ts'
+import { findDeployment, mergeFacts } from '../store/sql/deployments.ts'
 import { appendEvents } from '../store/sql/events.ts'
 import { adoptInstances, markStandby, removeOtherInstances, saveInstances } from '../store/sql/instances.ts'
 import { assertFence, type Lease, takeLease } from '../store/sql/leases.ts'
@@ -31,8 +32,9 @@ export async function commitStage(
   const { deployment, lease } = work
   const stage = stageOf(deployment)
   await assertFence(tx, lease)
-  await closeStageRun(tx, lease, stage, outcome.kind === 'skipped' ? 'skipped' : 'done', outcome.reason)
-  const facts = mergeFacts(deployment.facts, outcome.facts ?? {})
+  const reason = work.redact(outcome.reason)
+  await closeStageRun(tx, lease, stage, outcome.kind === 'skipped' ? 'skipped' : 'done', reason)
+  const facts = mergeFacts(deployment.facts, withoutSecrets(outcome.facts ?? {}, work))
   const after: Deployment = { ...deployment, facts }
   if (outcome.instances !== undefined) {
     await saveInstances(tx, outcome.instances)
@@ -45,9 +47,12 @@ export async function commitStage(
       )
   }
   const events: PendingEvent[] = [
-    event(work, outcome.kind === 'skipped' ? 'stage.skipped' : 'stage.finished', outcome.reason, { stage }),
-    ...(outcome.events ?? []).map((more) => ({ ...event(work, more.type, more.message, more.data), instanceId: more.instanceId })),
-    ...(outcome.facts?.warnings ?? []).map((warning) => event(work, 'deployment.warning', warning, { stage })),
+    event(work, outcome.kind === 'skipped' ? 'stage.skipped' : 'stage.finished', reason, { stage }),
+    ...(outcome.events ?? []).map((more) => ({
+      ...event(work, more.type, work.redact(more.message), redactAll(more.data, work.redact)),
+      instanceId: more.instanceId,
+    })),
+    ...(outcome.facts?.warnings ?? []).map((warning) => event(work, 'deployment.warning', work.redact(warning), { stage })),
   ]
   const more: Partial<DeploymentColumns> = {}
   if (stage === 'publish') more.releaseId = await makeRelease(dependencies, tx, { ...work, deployment: after }, events)
@@ -71,6 +76,16 @@ export async function commitStage(
   )
   await appendEvents(tx, [...events, ...entered.events])
   return entered.lease
+}
+
+/** What apps answered and printed may hold their secrets (I8). */
+function withoutSecrets(facts: Partial<DeploymentFacts>, { redact }: Work): Partial<DeploymentFacts> {
+  const { attempts, warnings } = facts
+  return {
+    ...facts,
+    ...(attempts === undefined ? {} : { attempts: redactAll(attempts, redact) }),
+    ...(warnings === undefined ? {} : { warnings: warnings.map(redact) }),
+  }
 }
 
 export interface DeploymentColumns {
@@ -168,7 +183,7 @@ async function makeLive(tx: Queryable, work: Work, events: PendingEvent[]): Prom
   if (replaced !== null) {
     const type = deployment.kind === 'rollback' ? 'deployment.rolled_back' : 'deployment.superseded'
     const message = `${deployment.id} took its place`
-    events.push({ ...event(work, type, message, { replacedBy: deployment.id }, true), deploymentId: replaced })
+    events.push({ ...event(work, type, message, { replacedBy: deployment.id }, !replaced.hadSettled), deploymentId: replaced.id })
   }
   events.push(
     event(work, 'deployment.running', `${target.service} serves at ${target.host}`, { release: work.release?.number ?? null }),
@@ -191,6 +206,8 @@ export async function commitVerdict(
 ): Promise<void> {
   const { deployment, lease } = work
   await assertFence(tx, lease)
+  // A repeat after a commit whose reply was lost.
+  if ((await findDeployment(tx, deployment.id))?.verdict != null) return
   if (deployment.stage !== null) await closeStageRun(tx, lease, deployment.stage, verdict, reason)
   await updateDeployment(tx, deployment.id, { verdict, error, statusReason: reason })
   const stageFailed =

@@ -1,9 +1,11 @@
 import { rm } from 'node:fs/promises'
 import { crashPoint } from '../core/crash-points.ts'
-import type { ShiplockError } from '../core/errors.ts'
+import { isShiplockError, type ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import { redactAll } from '../core/redact.ts'
 import type { DeploymentError, Instance, ProbeAttempt, Verdict } from '../domain/deployment.ts'
 import { STAGES } from '../domain/deployment-machine.ts'
+import { makerOf } from '../domain/ids.ts'
 import { logTailOf } from '../stages/instance-labels.ts'
 import { isAdopted } from '../stages/launch.ts'
 import { STAGE } from '../stages/pipeline.ts'
@@ -16,29 +18,36 @@ import { stageContext } from './stage-context.ts'
 import { deploymentDirectory, loadWork, type Work } from './work.ts'
 
 /**
- * Ends a deployment before its swap. First the verdict is written (so that a crash can't turn back to "go live"), then everything that
- * was made is undone, newest stage first, then the deployment settles and its slot is free. What is live was never touched (I1).
+ * The first half of a deployment's end before its swap: the verdict is written, so that neither a crash nor a retry can turn back to
+ * "go live". The next round undoes (`endDeployment`). What is live was never touched (I1).
  */
-export async function endDeployment(
+export async function decideEnd(
   dependencies: EngineDependencies,
   work: Work,
-  log: LogWriter,
-  decision?: { readonly verdict: Verdict; readonly error: ShiplockError | null },
-): Promise<Lease | null> {
-  let ending = work
-  if (decision !== undefined) {
-    const error = decision.error === null ? null : await explain(dependencies, work, decision.error)
-    const reason = error === null ? canceledReason(work) : error.message
-    const options = { isIdempotent: true }
-    await withRetry(() => dependencies.database.transaction((tx) => commitVerdict(tx, work, decision.verdict, error, reason)), options)
-    ending = await withRetry(() => loadWork(dependencies, dependencies.database, work.lease), options)
-  }
+  decision: { readonly verdict: Verdict; readonly error: ShiplockError | null },
+): Promise<Lease> {
+  const { database } = dependencies
+  const error = decision.error === null ? null : await explain(dependencies, work, decision.error)
+  await withRetry(
+    () =>
+      database.transaction(async (tx) => {
+        const reason = error === null ? canceledReason(await loadWork(dependencies, tx, work.lease)) : error.message
+        await commitVerdict(tx, work, decision.verdict, error, reason)
+      }),
+    { isIdempotent: true },
+  )
+  return work.lease
+}
+
+/** The second half: everything that was made is undone, newest stage first, then the deployment settles and its slot is free. */
+export async function endDeployment(dependencies: EngineDependencies, work: Work, log: LogWriter): Promise<null> {
   crashPoint('undo.before')
-  await undo(dependencies, ending, log)
+  await undo(dependencies, work, log)
   crashPoint('undo.done-not-recorded')
-  log.write('engine', `${ending.deployment.verdict}: ${ending.deployment.statusReason}`, null)
+  log.write('engine', `${work.deployment.verdict}: ${work.deployment.statusReason}`, null)
   await log.flush()
-  await withRetry(() => dependencies.database.transaction((tx) => commitEnding(tx, ending, leftovers(ending))))
+  const left = await leftovers(dependencies, work)
+  await withRetry(() => dependencies.database.transaction((tx) => commitEnding(tx, work, left)))
   crashPoint('settle.recorded')
   return null
 }
@@ -64,6 +73,8 @@ async function persist(dependencies: EngineDependencies, work: Work, name: strin
     try {
       return await undoStage()
     } catch (error) {
+      // Somebody drew a newer fence: our successor, or a neighbour on the route. The next round finds out under a fence of its own.
+      if (isShiplockError(error, 'FENCED')) throw error
       dependencies.logger.warn('an undo failed', { deploymentId: work.deployment.id, stage: name, attempt, error })
       if (attempt === LIMITS.undoRetries) return
       await dependencies.clock.sleep(LIMITS.unknownOutcomeRetryMs * attempt)
@@ -71,13 +82,25 @@ async function persist(dependencies: EngineDependencies, work: Work, name: strin
   }
 }
 
-/** Adopted instances go back to standby, the deployment's own are gone. */
-function leftovers(work: Work): Instance[] {
-  const standbyMs = work.deployment.facts.config?.deploy.standbyMs ?? 0
-  return work.instances.map((instance) =>
-    isAdopted(work, instance)
-      ? { ...instance, state: 'standby', standbyUntil: new Date(Date.now() + standbyMs).toISOString() }
-      : { ...instance, state: 'removed' },
+/** Adopted instances go back to standby, to whom they were taken from; the deployment's own are gone. */
+async function leftovers(dependencies: EngineDependencies, work: Work): Promise<Instance[]> {
+  const { standbyMs = 0, temporaryShutdown = false } = work.deployment.facts.config?.deploy ?? {}
+  const own = work.instances.map((instance): Instance => {
+    if (!isAdopted(work, instance)) return { ...instance, state: 'removed' }
+    const standbyUntil = new Date(dependencies.clock.now() + standbyMs).toISOString()
+    return { ...instance, deploymentId: makerOf(instance.id), state: 'standby', standbyUntil }
+  })
+  return temporaryShutdown ? [...own, ...(await startedAgain(dependencies, work))] : own
+}
+
+/** What `temporaryShutdown` stopped runs again, maybe elsewhere. */
+async function startedAgain(dependencies: EngineDependencies, work: Work): Promise<Instance[]> {
+  const old = work.others.filter((instance) => instance.state === 'serving')
+  return Promise.all(
+    old.map(async (instance) => {
+      const status = await dependencies.drivers.runtime.inspect(instance.id)
+      return status.state === 'running' ? { ...instance, address: status.address } : instance
+    }),
   )
 }
 
@@ -93,7 +116,7 @@ async function explain(dependencies: EngineDependencies, work: Work, error: Ship
     hint: error.hint,
     stage: work.deployment.stage,
     logTail: [...rest, ...tails.map(work.redact)].slice(-LIMITS.errorLogTailLines),
-    attempts: (details.attempts ?? []).slice(-LIMITS.probeAttemptsKept),
+    attempts: redactAll((details.attempts ?? []).slice(-LIMITS.probeAttemptsKept), work.redact),
   }
 }
 

@@ -1,3 +1,4 @@
+import { crashPoint } from '../core/crash-points.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPastNoReturn } from '../domain/deployment-machine.ts'
@@ -6,13 +7,13 @@ import { StageAbort, type StageOutcome } from '../stages/stage.ts'
 import { isTransient } from '../store/database.ts'
 import { withRetry } from '../store/retry.ts'
 import { lockServiceEnvironment } from '../store/sql/catalog.ts'
-import { type Lease, nextFence, readOwnLease, takeLease } from '../store/sql/leases.ts'
+import { assertOwned, type Lease, nextFence, readOwnLease, takeLease } from '../store/sql/leases.ts'
 import { commitStage } from './commit.ts'
 import type { EngineDependencies } from './dependencies.ts'
-import { endDeployment } from './end-deployment.ts'
+import { decideEnd, endDeployment } from './end-deployment.ts'
 import { LogWriter } from './log-writer.ts'
 import { stageContext } from './stage-context.ts'
-import { swapBack } from './swap-back.ts'
+import { abandonSwapBack, decideSwapBack, swapBack } from './swap-back.ts'
 import { loadWork, type Work } from './work.ts'
 
 /** `letGo`: this worker must stop at once (server stop, lost lease). `giveUp`: the deployment must end (cancel, time-out); void from the swap on. */
@@ -42,9 +43,9 @@ export async function runDeployment(dependencies: EngineDependencies, first: Lea
 
 /** One stage and the record of its outcome; or, when the end is decided, the way there. Null = settled. */
 async function step(dependencies: EngineDependencies, work: Work, log: LogWriter, signals: RunSignals): Promise<Lease | null> {
-  const { stage, verdict, cancelRequested, statusReason } = work.deployment
+  const { stage, verdict, cancelRequested } = work.deployment
   if (verdict !== null && !isPastSwap(work)) return endDeployment(dependencies, work, log)
-  if (verdict !== null) return swapBack(dependencies, work, log, statusReason)
+  if (verdict !== null) return swapBack(dependencies, work, log)
   if (stage === 'swap') return swapUnderLock(dependencies, work, log, signals.letGo)
   const isTooLate = isPastNoReturn(stage)
   if (!isTooLate) {
@@ -54,7 +55,7 @@ async function step(dependencies: EngineDependencies, work: Work, log: LogWriter
   const signal = isTooLate ? signals.letGo : AbortSignal.any([signals.letGo, signals.giveUp])
   const outcome = await runStage(work, stageContext(dependencies, work, log, signal))
   signals.letGo.throwIfAborted()
-  if (outcome.kind === 'trouble') return swapBack(dependencies, work, log, outcome.reason)
+  if (outcome.kind === 'trouble') return decideSwapBack(dependencies, work, log, outcome.reason)
   return commit(dependencies, work, outcome)
 }
 
@@ -67,14 +68,18 @@ function runStage(work: Work, context: ReturnType<typeof stageContext>): Promise
  * Edge call and commit inside one transaction that holds the route's row lock: no other deployment, swap-back or health monitor can
  * change the route between the two, and the fence drawn under the lock is larger than any drawn before it.
  */
-function swapUnderLock(dependencies: EngineDependencies, work: Work, log: LogWriter, signal: AbortSignal): Promise<Lease | null> {
-  return dependencies.database.transaction(async (tx) => {
+async function swapUnderLock(dependencies: EngineDependencies, work: Work, log: LogWriter, signal: AbortSignal): Promise<Lease | null> {
+  const lease = await dependencies.database.transaction(async (tx) => {
     await lockServiceEnvironment(tx, work.target.id)
+    // Before the edge hears of it: a worker that was paused on the way here must not draw a fence newer than its successor's (I6).
+    await assertOwned(tx, work.lease)
     const fence = await nextFence(tx)
     const fresh = await loadWork(dependencies, tx, work.lease)
     const outcome = await runStage(fresh, stageContext(dependencies, fresh, log, signal, fence))
     return commitStage(dependencies, tx, fresh, outcome)
   })
+  crashPoint('swap.recorded')
+  return lease
 }
 
 function commit(dependencies: EngineDependencies, work: Work, outcome: StageOutcome): Promise<Lease | null> {
@@ -99,7 +104,8 @@ async function afterFailure(
     logger.warn('the database went away during a stage', facts)
     return work.lease
   }
-  const why = abortCause(error, signals.giveUp)
+  // Cancel and time-out are void from the swap on: what fails there failed of itself.
+  const why = abortCause(error, isPastNoReturn(deployment.stage) ? null : signals.giveUp)
   if (why === 'fenced') return fencedAgain(dependencies, work, error, troubles)
   const failure = why === 'timeout' ? timeoutError(dependencies, work) : toShiplockError(error)
   if (failure.code === 'INTERNAL') logger.error('a stage failed unexpectedly', { ...facts, stack: (error as Error).stack })
@@ -109,28 +115,20 @@ async function afterFailure(
     await clock.sleep(LIMITS.unknownOutcomeRetryMs, signals.letGo)
     return work.lease
   }
+  if (deployment.verdict !== null && deployment.status === 'running' && failure.info.actor !== 'retry') {
+    return abandonSwapBack(dependencies, work, failure)
+  }
   if (deployment.verdict !== null) throw error
   if (isPastSwap(work)) return goOnWithWarning(dependencies, work, failure)
-  if (why === 'canceled')
-    return ended(dependencies, () => endDeployment(dependencies, work, log, { verdict: 'canceled', error: null }), work)
-  return ended(dependencies, () => endDeployment(dependencies, work, log, { verdict: 'failed', error: failure }), work)
+  if (why === 'canceled') return decideEnd(dependencies, work, { verdict: 'canceled', error: null })
+  log.write('engine', `${deployment.stage} failed: ${failure.message}`, null)
+  return decideEnd(dependencies, work, { verdict: 'failed', error: failure })
 }
 
-/** A database that goes away while a deployment ends changes nothing: the verdict is written, the next round goes on. */
-async function ended(dependencies: EngineDependencies, end: () => Promise<Lease | null>, work: Work): Promise<Lease | null> {
-  try {
-    return await end()
-  } catch (error) {
-    if (!isTransient(error)) throw error
-    dependencies.logger.warn('the database went away while a deployment ended', { deploymentId: work.deployment.id, error })
-    return work.lease
-  }
-}
-
-function abortCause(error: unknown, giveUp: AbortSignal): StageAbort['why'] | null {
+function abortCause(error: unknown, giveUp: AbortSignal | null): StageAbort['why'] | null {
   if (error instanceof StageAbort) return error.why
   if (error instanceof ShiplockError && error.code === 'FENCED') return 'fenced'
-  return giveUp.aborted && giveUp.reason instanceof StageAbort ? giveUp.reason.why : null
+  return giveUp?.reason instanceof StageAbort ? giveUp.reason.why : null
 }
 
 /** A driver saw a newer fence. If the lease is still ours, that was the health monitor or our own earlier call: draw a newer one and repeat. */

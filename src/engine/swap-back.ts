@@ -1,5 +1,5 @@
 import { crashPoint } from '../core/crash-points.ts'
-import { ERRORS } from '../core/errors.ts'
+import { ERRORS, type ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { DeploymentError, Instance } from '../domain/deployment.ts'
 import type { DeploymentId } from '../domain/ids.ts'
@@ -10,10 +10,11 @@ import type { Queryable } from '../store/database.ts'
 import { lockServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment } from '../store/sql/deployments.ts'
 import { appendEvents } from '../store/sql/events.ts'
-import { saveInstances } from '../store/sql/instances.ts'
-import { assertFence, type Lease, nextFence } from '../store/sql/leases.ts'
+import { markStandby, saveInstances } from '../store/sql/instances.ts'
+import { assertFence, assertOwned, type Lease, nextFence, takeLease } from '../store/sql/leases.ts'
 import { setLiveBack } from '../store/sql/live.ts'
 import { clearVerdict, closeStageRun, updateDeployment } from '../store/sql/progress.ts'
+import { findRelease } from '../store/sql/releases.ts'
 import { enterStage, event } from './commit.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -21,31 +22,16 @@ import { instanceSpec } from './stage-context.ts'
 import { loadWork, type Work } from './work.ts'
 
 /**
- * A failed bake: the warm old instances take the traffic again, then the new ones are drained and removed. Three recorded steps, each of
- * which may be the first after a crash: decided (verdict), swapped back (status failed, the previous one running), settled.
+ * A failed bake: the warm old instances take the traffic again, then the new ones are drained and removed. Three recorded steps, one a
+ * round, each of which may be the first after a crash: decided (verdict), swapped back (status failed, the previous one running), settled.
  */
-export async function swapBack(dependencies: EngineDependencies, work: Work, log: LogWriter, reason: string): Promise<Lease | null> {
-  if (work.deployment.verdict === null) {
-    log.write('engine', `trouble after the swap: ${reason}`, null)
-    await decide(dependencies, work, reason)
-    crashPoint('swap-back.decided')
-  }
-  if (work.deployment.status === 'running') {
-    const onward = await turnRoute(dependencies, work, log)
-    if (onward !== null) return onward
-    crashPoint('swap-back.recorded')
-  }
-  await clearAway(dependencies, work)
-  await settle(dependencies, work)
-  crashPoint('settle.recorded')
-  return null
-}
-
-async function decide(dependencies: EngineDependencies, work: Work, reason: string): Promise<void> {
+export async function decideSwapBack(dependencies: EngineDependencies, work: Work, log: LogWriter, trouble: string): Promise<Lease> {
+  const reason = work.redact(trouble)
+  log.write('engine', `trouble after the swap: ${reason}`, null)
   const tails = await Promise.all(work.instances.map((instance) => logTailOf(dependencies, instance.id, LIMITS.errorLogTailLines)))
   const error: DeploymentError = {
     code: 'BAKE_FAILED',
-    message: work.redact(reason),
+    message: reason,
     hint: ERRORS.BAKE_FAILED.hint,
     stage: 'bake',
     logTail: tails.flat().map(work.redact).slice(-LIMITS.errorLogTailLines),
@@ -54,57 +40,107 @@ async function decide(dependencies: EngineDependencies, work: Work, reason: stri
   await dependencies.database.transaction(async (tx) => {
     await assertFence(tx, work.lease)
     await closeStageRun(tx, work.lease, 'bake', 'failed', reason)
-    await updateDeployment(tx, work.deployment.id, { verdict: 'failed', error, statusReason: work.redact(reason) })
+    await updateDeployment(tx, work.deployment.id, { verdict: 'failed', error, statusReason: reason })
     await appendEvents(tx, [event(work, 'stage.failed', reason, { stage: 'bake', code: error.code })])
+  })
+  crashPoint('swap-back.decided')
+  return work.lease
+}
+
+/** The two steps after the decision. Null = settled. */
+export async function swapBack(dependencies: EngineDependencies, work: Work, log: LogWriter): Promise<Lease | null> {
+  if (work.deployment.status === 'running') {
+    const onward = await turnRoute(dependencies, work, log)
+    crashPoint('swap-back.recorded')
+    return onward
+  }
+  await clearAway(dependencies, work)
+  await settle(dependencies, work)
+  crashPoint('settle.recorded')
+  return null
+}
+
+/** The way back is barred for good: the deployment stays live and says why. */
+export function abandonSwapBack(dependencies: EngineDependencies, work: Work, why: ShiplockError): Promise<Lease> {
+  return dependencies.database.transaction(async (tx) => {
+    await assertFence(tx, work.lease)
+    return stayLive(dependencies, tx, work, `the previous version could not be brought back: ${work.redact(why.message)}`)
   })
 }
 
-/** The edge call and its record under the route's lock. A lease = there is nothing left to go back to, the deployment goes on instead. */
-async function turnRoute(dependencies: EngineDependencies, work: Work, log: LogWriter): Promise<Lease | null> {
-  return dependencies.database.transaction(async (tx) => {
+/** The edge call and its record under the route's lock. Waking, which may take long, comes before it and is checked again under it. */
+async function turnRoute(dependencies: EngineDependencies, work: Work, log: LogWriter): Promise<Lease> {
+  const { database, drivers, owner } = dependencies
+  const awake = await wake(dependencies, work, await wayBackOf(database, work))
+  return database.transaction(async (tx) => {
     const target = await lockServiceEnvironment(tx, work.target.id)
-    await assertFence(tx, work.lease)
-    const now = await loadWork(dependencies, tx, work.lease)
-    const previousId = target.previousDeploymentId as DeploymentId | null
-    const back = now.others.filter(
-      (instance) => instance.deploymentId === previousId && (instance.state === 'warm' || instance.state === 'standby'),
+    await assertOwned(tx, work.lease)
+    const now: Work = { ...(await loadWork(dependencies, tx, work.lease)), target }
+    const stillThere = new Set((await wayBackOf(tx, now)).map((instance) => instance.id))
+    const ready = await stillRunning(
+      dependencies,
+      awake.filter((instance) => stillThere.has(instance.id)),
     )
-    if (target.liveDeploymentId !== work.deployment.id || previousId === null || back.length === 0) {
-      return stayLive(dependencies, tx, now)
+    const previousId = target.previousDeploymentId as DeploymentId | null
+    if (target.liveDeploymentId !== work.deployment.id || previousId === null || ready.length === 0) {
+      await assertFence(tx, work.lease)
+      return stayLive(dependencies, tx, now, 'there is no earlier version left to swap back to')
     }
-    const ready = await wake(dependencies, tx, now, back)
     const targets = targetsOf(ready)
-    const route = (await dependencies.drivers.edge.read()).find((known) => known.id === target.id)
+    const route = (await drivers.edge.read()).find((known) => known.id === target.id)
     if (!isOnRoute(route, targets)) {
       const fence = await nextFence(tx)
-      await dependencies.drivers.edge.swap({ routeId: target.id, hosts: [target.host], pathPrefix: '', targets, fence, ifGeneration: null })
+      await drivers.edge.swap({ routeId: target.id, hosts: [target.host], pathPrefix: '', targets, fence, ifGeneration: null })
     }
     crashPoint('swap-back.edge-acknowledged')
     log.write('engine', `the previous version serves again (${previousId})`, null)
+    await assertFence(tx, work.lease)
+    const fence = await takeLease(tx, work.deployment.id, owner)
     await recordBack(tx, now, previousId, ready)
-    return null
+    return { deploymentId: work.deployment.id, fence }
   })
 }
 
-/** Warm instances normally just run; one that died meanwhile is started and must be ready before it takes traffic (I2). */
-async function wake(dependencies: EngineDependencies, tx: Queryable, work: Work, back: readonly Instance[]): Promise<Instance[]> {
-  const { runtime } = dependencies.drivers
+/** The warm instances of the previous deployment; if a rollback that failed has stopped them meanwhile, the standby of its release. */
+async function wayBackOf(db: Queryable, { target, others }: Work): Promise<Instance[]> {
+  const previousId = target.previousDeploymentId as DeploymentId | null
+  const previous = previousId === null ? null : await findDeployment(db, previousId)
+  if (previous === null) return []
+  const warm = others.filter((instance) => instance.deploymentId === previous.id && instance.state === 'warm')
+  return warm.length > 0 ? warm : others.filter((instance) => instance.releaseId === previous.releaseId && instance.state === 'standby')
+}
+
+/** Warm instances normally just run; one that died meanwhile is started and must be ready, by its own release's check, before it takes traffic (I2). */
+async function wake(dependencies: EngineDependencies, work: Work, back: readonly Instance[]): Promise<Instance[]> {
   const woken = await Promise.all(
-    back.map(async (instance): Promise<Instance | null> => {
-      const status = await runtime.inspect(instance.id)
-      if (status.state === 'running') return { ...instance, state: 'serving', address: status.address }
-      const spec = await instanceSpec(dependencies, tx, work.target, instance)
-      const signal = AbortSignal.timeout(LIMITS.wakeMs)
-      await runtime.start(spec, await nextFence(dependencies.database), signal)
-      const check = work.deployment.facts.config?.deploy.readinessCheck
-      if (check === undefined) return null
-      const readiness = await waitReady(instance, check, { runtime, clock: dependencies.clock, signal })
-      return readiness.ready ? { ...instance, state: 'serving', address: readiness.address } : null
-    }),
+    back.map((instance) =>
+      wakeOne(dependencies, work, instance).catch((error: unknown) => {
+        if (toShiplockError(error).info.actor === 'retry') throw error
+        dependencies.logger.warn('an old instance could not be woken', { instanceId: instance.id, error })
+        return null
+      }),
+    ),
   )
-  const ready = woken.filter((instance) => instance !== null)
-  if (ready.length === 0) throw new Error('no instance of the previous version could be woken')
-  return ready
+  return woken.filter((instance) => instance !== null)
+}
+
+async function wakeOne(dependencies: EngineDependencies, work: Work, instance: Instance): Promise<Instance | null> {
+  const { database, clock } = dependencies
+  const { runtime } = dependencies.drivers
+  const status = await runtime.inspect(instance.id)
+  if (status.state === 'running') return { ...instance, address: status.address }
+  const release = await findRelease(database, instance.releaseId)
+  if (release === null) return null
+  const signal = AbortSignal.timeout(LIMITS.wakeMs)
+  await runtime.start(await instanceSpec(dependencies, database, work.target, instance), work.lease.fence, signal)
+  const readiness = await waitReady(instance, release.config.deploy.readinessCheck, { runtime, clock, signal })
+  return readiness.ready ? { ...instance, address: readiness.address } : null
+}
+
+async function stillRunning(dependencies: EngineDependencies, instances: readonly Instance[]): Promise<Instance[]> {
+  const { runtime } = dependencies.drivers
+  const statuses = await Promise.all(instances.map((instance) => runtime.inspect(instance.id)))
+  return instances.filter((_, place) => statuses[place]?.state === 'running')
 }
 
 async function recordBack(tx: Queryable, work: Work, previousId: DeploymentId, ready: readonly Instance[]): Promise<void> {
@@ -112,7 +148,7 @@ async function recordBack(tx: Queryable, work: Work, previousId: DeploymentId, r
   await setLiveBack(tx, { serviceEnvironmentId: target.id, from: deployment.id, to: previousId })
   await updateDeployment(tx, deployment.id, { status: 'failed' })
   await saveInstances(tx, [
-    ...ready.map((instance) => ({ ...instance, standbyUntil: null })),
+    ...ready.map((instance) => ({ ...instance, deploymentId: previousId, state: 'serving' as const, standbyUntil: null })),
     ...work.instances.map((instance) => ({ ...instance, state: 'warm' as const })),
   ])
   const previous = await findDeployment(tx, previousId)
@@ -124,41 +160,49 @@ async function recordBack(tx: Queryable, work: Work, previousId: DeploymentId, r
 }
 
 /** Nothing to go back to: the new version stays, the health monitor restarts what crashed, and the deployment says so. */
-async function stayLive(dependencies: EngineDependencies, tx: Queryable, work: Work): Promise<Lease> {
-  const warning = `${work.deployment.statusReason}; there is no earlier version left to swap back to`
+async function stayLive(dependencies: EngineDependencies, tx: Queryable, work: Work, why: string): Promise<Lease> {
+  const warning = `${work.deployment.statusReason}; ${why}`
   await clearVerdict(tx, work.deployment.id)
-  const entered = await enterStage(dependencies, tx, work.target, work.deployment, 'retire', work.lease)
+  const deployment = { ...work.deployment, facts: { ...work.deployment.facts, warnings: [...work.deployment.facts.warnings, warning] } }
+  const entered = await enterStage(dependencies, tx, work.target, deployment, 'retire', work.lease)
   await appendEvents(tx, [event(work, 'deployment.warning', warning), ...entered.events])
   return entered.lease
 }
 
+/** The failed version's instances go, and whatever was still warm from before the previous version stops: nobody retires it any more. */
 async function clearAway(dependencies: EngineDependencies, work: Work): Promise<void> {
   const { edge, runtime } = dependencies.drivers
   const { drainTimeoutMs = 0, stopTimeoutMs = 0 } = work.deployment.facts.config?.deploy ?? {}
-  const fence = await nextFence(dependencies.database)
+  const { fence } = work.lease
   const ids = work.instances.map((instance) => instance.id)
+  const older = work.others.filter((instance) => instance.state === 'warm')
   try {
     await edge.drain(work.target.id, ids, { timeoutMs: drainTimeoutMs, fence })
-    await Promise.all(
-      ids.map(async (id) => {
+    await Promise.all([
+      ...ids.map(async (id) => {
         await runtime.stop(id, { timeoutMs: stopTimeoutMs }, fence)
         await runtime.remove(id, fence)
       }),
-    )
+      ...older.map(({ id }) => runtime.stop(id, { timeoutMs: stopTimeoutMs }, fence)),
+    ])
   } catch (error) {
+    const { code } = toShiplockError(error)
+    if (code === 'FENCED') throw error
     dependencies.logger.warn('instances of a failed bake are left to the reaper', { deploymentId: work.deployment.id, error })
   }
 }
 
 async function settle(dependencies: EngineDependencies, work: Work): Promise<void> {
+  const { deployment, target } = work
   await dependencies.database.transaction(async (tx) => {
     await assertFence(tx, work.lease)
     await saveInstances(
       tx,
       work.instances.map((instance) => ({ ...instance, state: 'removed' as const })),
     )
-    await updateDeployment(tx, work.deployment.id, { settled: true })
-    await tx.query('delete from leases where deployment_id = $1', [work.deployment.id])
-    await appendEvents(tx, [event(work, 'deployment.failed', work.deployment.statusReason, { code: 'BAKE_FAILED' }, true)])
+    await markStandby(tx, target.id, deployment.id, deployment.facts.config?.deploy.standbyMs ?? 0)
+    await updateDeployment(tx, deployment.id, { settled: true })
+    await tx.query('delete from leases where deployment_id = $1', [deployment.id])
+    await appendEvents(tx, [event(work, 'deployment.failed', deployment.statusReason, { code: 'BAKE_FAILED' }, true)])
   })
 }

@@ -52,7 +52,9 @@ export async function instanceVariables(
   about: { target: ServiceEnvironment; deployment: Deployment; release: Release | null; config: ServiceConfig },
 ): Promise<Readonly<Record<string, string>>> {
   const builtins = builtinVariables(about.target, about.deployment, about.release?.number ?? null)
-  if (about.release !== null && about.deployment.options.variables === 'sealed') {
+  const { kind, options } = about.deployment
+  // What a release was made with is what its instances get, at every restart too; only a rollback may opt out (I7).
+  if (about.release !== null && (kind === 'deploy' || options.variables === 'sealed')) {
     const sealed = await readSealedVariables(db, about.release.id)
     if (sealed !== null) return { ...(JSON.parse(dependencies.sealer.open(sealed)) as Record<string, string>), ...builtins }
   }

@@ -15,13 +15,21 @@ export const bake: Stage = {
     if (bakeMs === 0) return skipped('bake: 0')
     if (!(context.deployment.options.autoRollback ?? autoRollback)) return skipped('autoRollback: false')
     if (!context.others.some((instance) => instance.state === 'warm')) return skipped('there is no earlier version to swap back to')
+    // A long drain may have used up all of the time: one look is taken even then.
     const left = bakeMs - context.sinceSwapMs()
-    if (left <= 0) return done(`watched for ${bakeMs / 1000} s`)
-    const trouble = await watch(context, left)
+    const trouble = (await presentTrouble(context)) ?? (left > 0 ? await watch(context, left) : null)
     if (trouble === null) return done(`watched for ${bakeMs / 1000} s`)
     context.crashPoint('bake.trouble-not-recorded')
     return { kind: 'trouble', reason: trouble }
   },
+}
+
+async function presentTrouble(context: StageContext): Promise<string | null> {
+  for (const instance of context.instances) {
+    const status = await context.drivers.runtime.inspect(instance.id)
+    if (status.state !== 'running') return describeExit(status)
+  }
+  return burst(context)
 }
 
 /** The first trouble within `ms`; null when there was none. */
@@ -44,17 +52,21 @@ async function exitOf(context: StageContext, id: StageContext['instances'][numbe
   return describeExit(await context.drivers.runtime.waitForExit(id, signal))
 }
 
-/** A burst: at least `bakeErrorsMin` answers were 5xx or could not be given, and they are half of all since the swap. */
 async function burstOf(context: StageContext, signal: AbortSignal): Promise<string> {
   for (;;) {
     await context.clock.sleep(LIMITS.bakePollMs, signal)
-    const traffic = await context.drivers.edge.traffic(context.deployment.serviceEnvironmentId).catch(() => null)
-    if (traffic === null || traffic.generation !== context.facts.generation) continue
-    const errors = traffic.serverErrors + traffic.failures
-    if (errors >= LIMITS.bakeErrorsMin && errors * 2 >= traffic.requests) {
-      return `${errors} of ${traffic.requests} requests since the swap were answered with a server error`
-    }
+    const found = await burst(context)
+    if (found !== null) return found
   }
+}
+
+/** At least `bakeErrorsMin` answers were 5xx or could not be given, and they are half of all since the swap. */
+async function burst(context: StageContext): Promise<string | null> {
+  const traffic = await context.drivers.edge.traffic(context.deployment.serviceEnvironmentId).catch(() => null)
+  if (traffic === null || traffic.generation !== context.facts.generation) return null
+  const errors = traffic.serverErrors + traffic.failures
+  if (errors < LIMITS.bakeErrorsMin || errors * 2 < traffic.requests) return null
+  return `${errors} of ${traffic.requests} requests since the swap were answered with a server error`
 }
 
 async function unhealthinessOf(

@@ -1,7 +1,7 @@
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Instance } from '../domain/deployment.ts'
-import { instanceIdFor } from '../domain/ids.ts'
+import { instanceIdFor, makerOf } from '../domain/ids.ts'
 import { configOf } from './build.ts'
 import { logTailOf } from './instance-labels.ts'
 import { done, type Stage, type StageContext, type StageEvent } from './stage.ts'
@@ -60,13 +60,13 @@ async function discard(context: StageContext, instance: Instance): Promise<void>
   for (const id of possibleIds(context, instance)) {
     await runtime.stop(id, { timeoutMs: configOf(context).deploy.stopTimeoutMs }, context.fence)
     // An adopted instance goes back to where it was taken from: standby, for the next rollback.
-    if (!isAdopted(context, instance)) await runtime.remove(id, context.fence)
+    if (!isAdopted(context, { id })) await runtime.remove(id, context.fence)
   }
 }
 
 /** Adopted: made by an earlier deployment, taken over by this rollback. */
-export function isAdopted(context: Pick<StageContext, 'deployment'>, instance: Instance): boolean {
-  return !instance.id.startsWith(`ins_${context.deployment.id.slice('dep_'.length)}_`)
+export function isAdopted(context: Pick<StageContext, 'deployment'>, instance: Pick<Instance, 'id'>): boolean {
+  return makerOf(instance.id) !== context.deployment.id
 }
 
 /** `temporaryShutdown: true`: the edge holds new requests, the old instances finish theirs and stop. ISO time of the stop, else null. */

@@ -2,7 +2,10 @@ import type { DeploymentId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
 import type { DeploymentRow } from '../rows.ts'
 
-/** Claims are serialised, so that first come is first served; the unique indexes of `deployments` are what makes the cap true (I4). */
+/**
+ * Claims are serialised, so that first come is first served; the unique indexes of `deployments` are what makes the cap true (I4).
+ * A row that is just being canceled is waited for, not skipped: what comes after it must not overtake it if that cancel is taken back.
+ */
 const CLAIM_LOCK = 7302
 
 export interface ClaimOptions {
@@ -24,7 +27,7 @@ export async function claimDeployment(tx: Queryable, options: ClaimOptions): Pro
           next as (select id from deployments
                     where status = 'pending' and (select slot from free) is not null
                       and service_environment_id <> all (array(select service_environment_id from busy))
-                    order by position limit 1 for update skip locked)
+                    order by position limit 1 for update)
      update deployments d
         set slot = free.slot, started_at = now(), deadline_at = now() + make_interval(secs => $2),
             status = case d.kind when 'rollback' then 'deploying' else 'cloning' end,

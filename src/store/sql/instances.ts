@@ -30,7 +30,7 @@ export async function saveInstances(tx: Queryable, instances: readonly Instance[
     await tx.query(
       `insert into instances (id, deployment_id, release_id, service_environment_id, server_id, index, state, host, port, restarts, standby_until)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-       on conflict (id) do update set deployment_id = excluded.deployment_id, index = excluded.index, state = excluded.state, host = excluded.host,
+       on conflict (id) do update set deployment_id = excluded.deployment_id, server_id = excluded.server_id, index = excluded.index, state = excluded.state, host = excluded.host,
          port = excluded.port, restarts = excluded.restarts, standby_until = excluded.standby_until, updated_at = now()`,
       [
         instance.id,
@@ -57,14 +57,18 @@ export async function removeOtherInstances(tx: Queryable, deploymentId: Deployme
   )
 }
 
-/** Takes over up to `count` stopped or warm instances of a release for a rollback; warm ones first. Locked until commit. */
+/**
+ * Takes over up to `count` stopped or warm instances of a release for a rollback; warm ones first. Locked until commit. Not those of a
+ * deployment that is clearing them away.
+ */
 export async function adoptInstances(
   tx: Queryable,
   request: { readonly from: ReleaseId; readonly to: DeploymentId; readonly serverId: ServerId; readonly count: number },
 ): Promise<Instance[]> {
   const rows = await tx.query<InstanceRow>(
     `with found as (select id, row_number() over (order by state = 'warm' desc, index, id) - 1 as place from
-            (select id, state, index from instances where release_id = $1 and server_id = $3 and state in ('warm', 'standby') for update) open
+            (select id, state, index from instances where release_id = $1 and server_id = $3 and state in ('warm', 'standby')
+              and not exists (select 1 from deployments d where d.id = deployment_id and not d.settled and d.verdict is not null) for update) open
            limit $4)
      update instances i set deployment_id = $2, index = found.place, state = 'starting', standby_until = null, updated_at = now()
        from found where i.id = found.id returning i.*`,

@@ -31,11 +31,20 @@ export async function takeLease(tx: Queryable, deploymentId: DeploymentId, owner
 /** Locks the lease row and refuses anybody whose fence is not the present one (I6). First statement of every writing transaction. */
 export async function assertFence(tx: Queryable, lease: Lease): Promise<void> {
   const [row] = await tx.query<{ fence: number }>('select fence from leases where deployment_id = $1 for update', [lease.deploymentId])
-  if (row?.fence !== lease.fence) {
-    throw new ShiplockError('FENCED', `another worker owns ${lease.deploymentId}`, {
-      details: { held: lease.fence, present: row?.fence ?? null },
-    })
-  }
+  if (row?.fence !== lease.fence) throw fenced(lease, row?.fence ?? null)
+}
+
+/**
+ * Refuses whoever does not own the deployment, without locking the lease's row: heartbeats go on while the caller waits for something
+ * outside. Only for callers whose successor would have to wait for another lock that they hold; `assertFence` still comes with the commit.
+ */
+export async function assertOwned(tx: Queryable, lease: Lease): Promise<void> {
+  const [row] = await tx.query<{ fence: number }>('select fence from leases where deployment_id = $1', [lease.deploymentId])
+  if (row?.fence !== lease.fence) throw fenced(lease, row?.fence ?? null)
+}
+
+function fenced(lease: Lease, present: number | null): ShiplockError {
+  return new ShiplockError('FENCED', `another worker owns ${lease.deploymentId}`, { details: { held: lease.fence, present } })
 }
 
 export interface RenewedLease {

@@ -1,14 +1,21 @@
 import type { DeploymentId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
 
+/** A deployment that another one took the place of. */
+export interface Replaced {
+  readonly id: DeploymentId
+  /** It had come to its end before: its terminal event stands already. */
+  readonly hadSettled: boolean
+}
+
 /**
  * Makes a deployment the live one, in the transaction that holds the service environment's row lock. The one it replaces ends here:
- * superseded or rolled back, settled, its lease gone. Returns its id; null when there was none or it was this one already.
+ * superseded or rolled back, settled, its lease gone. Returns it; null when there was none or it was this one already.
  */
 export async function setLive(
   tx: Queryable,
   change: { readonly serviceEnvironmentId: ServiceEnvironmentId; readonly deploymentId: DeploymentId; readonly isRollback: boolean },
-): Promise<DeploymentId | null> {
+): Promise<Replaced | null> {
   const [before] = await tx.query<{ live: DeploymentId | null }>(
     `update service_environments new set live_deployment_id = $2, previous_deployment_id = old.live_deployment_id
        from service_environments old where new.id = $1 and old.id = new.id and new.live_deployment_id is distinct from $2
@@ -21,15 +28,28 @@ export async function setLive(
     [change.deploymentId],
   )
   const replaced = before?.live ?? null
-  if (replaced === null) return null
-  const status = change.isRollback ? 'rolled_back' : 'superseded'
-  const ended = await tx.query(
-    `update deployments set status = $2, status_reason = $3, replaced_by = $4, settled = true, settled_at = coalesce(settled_at, now())
-      where id = $1 and status = 'running' returning id`,
-    [replaced, status, `${change.deploymentId} took its place`, change.deploymentId],
+  return replaced === null ? null : endReplaced(tx, replaced, change)
+}
+
+/** It was cut in its drain, bake or retire, or had settled long ago. A swap-back that it had decided on is void: nothing may go back to it as failed. */
+async function endReplaced(
+  tx: Queryable,
+  id: DeploymentId,
+  by: { readonly deploymentId: DeploymentId; readonly isRollback: boolean },
+): Promise<Replaced | null> {
+  const message = `${by.deploymentId} took its place`
+  const [ended] = await tx.query<{ settled: boolean }>(
+    `update deployments new set status = $2, status_reason = $3, replaced_by = $4, verdict = null, error = null,
+            settled = true, settled_at = coalesce(old.settled_at, now())
+       from deployments old where new.id = $1 and old.id = new.id and new.status = 'running' returning old.settled`,
+    [id, by.isRollback ? 'rolled_back' : 'superseded', message, by.deploymentId],
   )
-  await tx.query('delete from leases where deployment_id = $1', [replaced])
-  return ended.length > 0 ? replaced : null
+  await tx.query(
+    `update stage_runs set outcome = 'canceled', reason = $2, finished_at = clock_timestamp() where deployment_id = $1 and finished_at is null`,
+    [id, message],
+  )
+  await tx.query('delete from leases where deployment_id = $1', [id])
+  return ended === undefined ? null : { id, hadSettled: ended.settled }
 }
 
 /** The way back of `setLive`: the previous deployment serves again. */
