@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type CgroupParents, Cgroups } from './cgroup.ts'
+import { type CgroupParents, Cgroups, enableControllers, removeIfEmpty } from './cgroup.ts'
 
 const PROBE_TIMEOUT_MS = 5000
 
@@ -23,12 +23,28 @@ export function detectCgroups(owner: string): Cgroups | null {
   if (v2 !== null) parents.unified = v2
   if (Object.keys(parents).length === 0) return null
   const has = (controller: 'memory' | 'cpu' | 'pids', file: string) =>
-    parents[controller] !== undefined || (v2 !== null && existsSync(join(dirname(join(v2, 'x')), file)))
+    parents[controller] !== undefined || (v2 !== null && offers(v2, file))
   return new Cgroups(parents as CgroupParents, {
     memory: has('memory', 'memory.max'),
     cpu: has('cpu', 'cpu.max'),
     pids: has('pids', 'pids.max'),
   })
+}
+
+/** Whether a group below that parent has the control file; asked of a group made for it, since the parent itself comes and goes. */
+function offers(parent: string, file: string): boolean {
+  const probe = join(parent, `probe-${process.pid}`)
+  try {
+    mkdirSync(parent, { recursive: true })
+    enableControllers(parent)
+    mkdirSync(probe, { recursive: true })
+    return existsSync(join(probe, file))
+  } catch {
+    return false
+  } finally {
+    removeIfEmpty(probe)
+    removeIfEmpty(parent)
+  }
 }
 
 /** The first base below which a group can be made and a process can really be moved into it. */
@@ -42,18 +58,13 @@ function usableParent(bases: readonly string[], owner: string): string | null {
       enableControllers(shared)
       mkdirSync(parent, { recursive: true })
       enableControllers(parent)
-      if (canJoin(join(parent, `probe-${process.pid}`))) return parent
+      const usable = canJoin(join(parent, `probe-${process.pid}`))
+      // Made again with the first group; an engine that runs nothing leaves nothing here.
+      if (usable) removeIfEmpty(parent)
+      if (usable) return parent
     } catch {}
   }
   return null
-}
-
-function enableControllers(directory: string): void {
-  for (const controller of ['memory', 'cpu', 'pids']) {
-    try {
-      writeFileSync(join(directory, 'cgroup.subtree_control'), `+${controller}`, { flag: 'r+' })
-    } catch {}
-  }
 }
 
 function canJoin(group: string): boolean {

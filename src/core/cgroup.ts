@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { systemClock } from './clock.ts'
 import { LIMITS } from './limits.ts'
 
@@ -38,6 +38,11 @@ export class Cgroups {
   /** Makes the group empty and limited; returns the files to which a process writes its pid to join. */
   create(name: string, limits: CgroupLimits): readonly string[] {
     const directories = this.#directories(name)
+    const { unified: v2 } = this.#parents
+    if (v2 !== undefined) {
+      mkdirSync(v2, { recursive: true })
+      enableControllers(v2)
+    }
     for (const directory of directories) mkdirSync(directory, { recursive: true })
     const { memory, cpu, pids, unified } = this.#parents
     if (memory !== undefined && limits.memoryBytes !== null) limitMemoryV1(join(memory, name), limits.memoryBytes)
@@ -95,7 +100,7 @@ export class Cgroups {
     return { oomKills: field(read(join(unified, name, 'memory.events')), 'oom_kill'), peakBytes: peak === '' ? null : Number(peak) }
   }
 
-  /** Removes the empty group; a missing one is success. */
+  /** Removes the empty group, and the engine's parent with the last one; a missing one is success. */
   async remove(name: string): Promise<void> {
     for (const directory of this.#directories(name)) {
       const deadline = systemClock.monotonic() + LIMITS.killConfirmMs
@@ -104,6 +109,7 @@ export class Cgroups {
         if (systemClock.monotonic() > deadline) throw new Error(`cgroup ${directory} can't be removed: it still has members`)
         await systemClock.sleep(5)
       }
+      removeIfEmpty(dirname(directory))
     }
   }
 
@@ -125,6 +131,17 @@ export interface CgroupParents {
   readonly cpu?: string
   readonly pids?: string
   readonly unified?: string
+}
+
+/** Lets groups below that directory have limits (v2); what is not to be had is left out. */
+export function enableControllers(directory: string): void {
+  for (const controller of ['memory', 'cpu', 'pids']) write(join(directory, 'cgroup.subtree_control'), `+${controller}`)
+}
+
+export function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch {}
 }
 
 function limitMemoryV1(directory: string, bytes: number): void {

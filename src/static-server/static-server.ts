@@ -13,14 +13,25 @@ const KEEP_ALIVE_MS = 75_000
 export function createStaticServer(directory: string) {
   const root = resolve(directory)
   // `dev` looks at the disk for each request: init commands and the app's own jobs may change the files while it runs.
-  const serve = sirv(root, { dev: true, etag: true, dotfiles: false, single: false })
+  const serve = sirv(root, { dev: true, etag: true, dotfiles: true, single: false })
   const server = createServer((request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') refuse(response)
+    else if (isHidden(request.url ?? '/')) missing(root, request, response)
     else serve(request, response, () => missing(root, request, response))
   })
   // Longer than any proxy before it keeps an idle connection, so that the proxy is the one who closes.
   server.keepAliveTimeout = KEEP_ALIVE_MS
   return server
+}
+
+/** sirv leaves dotfiles to us when it looks at the disk. `.well-known` is there to be seen (RFC 8615). A path that can't be decoded is hidden, too. */
+function isHidden(url: string): boolean {
+  try {
+    const path = decodeURIComponent(url.split('?')[0] ?? '/')
+    return path.includes('\0') || path.split(/[/\\]/).some((segment) => segment.startsWith('.') && segment !== '.well-known')
+  } catch {
+    return true
+  }
 }
 
 function missing(root: string, request: IncomingMessage, response: ServerResponse): void {

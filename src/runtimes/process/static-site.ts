@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import { MOUNT_POINT } from './launcher.ts'
@@ -29,7 +29,7 @@ export class StaticSite {
     this.#ready ??= this.#copy()
     await this.#ready
     const isConfined = sandbox.description.filesystem
-    const program = join(isConfined ? INSIDE : this.#directory, 'main.js')
+    const program = join(isConfined ? INSIDE : this.#directory, basename(this.#file))
     // Without a mount namespace the working directory is the artifact itself.
     const site = isConfined ? join(MOUNT_POINT, root) : join('.', root)
     const mounts = isConfined ? [{ source: this.#directory, target: INSIDE, writable: false }] : []
