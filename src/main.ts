@@ -46,7 +46,7 @@ import { diagnoseEmbedded } from './store/embedded/diagnose.ts'
 import { type EmbeddedDatabase, startEmbedded } from './store/embedded.ts'
 import { migrate } from './store/migrate.ts'
 import { openDatabase } from './store/postgres.ts'
-import type { Owner } from './store/sql/leases.ts'
+import { nextFence, type Owner } from './store/sql/leases.ts'
 import { registerServer } from './store/sql/servers.ts'
 
 /** The composition root: reads the settings, builds every part, starts them in order, stops them in reverse. */
@@ -88,9 +88,6 @@ async function assemble(
   stops.push(() => lock.release())
 
   const { database, embedded } = await openStore(settings, logger, stops)
-  const stopDatabase = embedded === null || embedded.adopted ? async () => {} : () => embedded.stop()
-  // A start that fails leaves nothing behind that it brought up itself.
-  stops.splice(1, 0, stopDatabase)
   const owner: Owner = { serverId: await serverIdOf(data), bootId: randomUUID() }
   await registerServer(database, owner, hostname())
   const token = await ensureAdminToken(database, data)
@@ -99,7 +96,10 @@ async function assemble(
   const sandbox = await createSandbox({ stateDirectory: join(data, 'sandbox'), logger })
   const edge = new EmbeddedEdge({ stateDirectory: join(data, 'edge'), listen: settings.edgeListen, workers: settings.edgeWorkers, logger })
   const uploads = createUploadStore({ directory: join(data, 'uploads') })
-  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads })
+  const runtime = new ProcessRuntime({ stateDirectory: join(data, 'instances'), sandbox, logger })
+  await runtime.open()
+  stops.push(async () => runtime.close())
+  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime })
   const engine: EngineDependencies = {
     database,
     drivers,
@@ -137,12 +137,12 @@ async function assemble(
     tokenPath: token.path,
     stop: async (scope) => {
       // The database is the last to go: until then every part may still write down what it did.
-      const last = stops.splice(0, 3)
+      const [releaseLock] = stops.splice(0, 3)
       await stopAll()
-      if (scope === 'everything') await stopInstancesAndEdge(drivers, edge, logger)
+      if (scope === 'everything') await stopInstancesAndEdge(engine, edge)
       await database.close()
       await embedded?.stop()
-      await last[0]?.()
+      await releaseLock?.()
     },
   }
 }
@@ -154,6 +154,8 @@ async function openStore(
 ): Promise<{ database: Database; embedded: EmbeddedDatabase | null }> {
   const embedded = settings.databaseUrl === null ? await startEmbedded({ dataDirectory: settings.dataDirectory, logger }) : null
   const connection = embedded === null ? { url: settings.databaseUrl ?? '' } : embedded.connection
+  // A start that fails, here or later, leaves nothing behind that it brought up itself.
+  stops.push(async () => (embedded?.adopted === false ? embedded.stop() : undefined))
   const database = openDatabase({ connection, poolMax: LIMITS.databaseConnections, logger })
   stops.push(() => database.close())
   await migrate(database)
@@ -176,10 +178,10 @@ async function keepDatabase(settings: Settings, logger: Logger, database: Databa
 function composeDrivers(
   settings: Settings,
   logger: Logger,
-  parts: { sandbox: Sandbox; edge: EmbeddedEdge; uploads: ReturnType<typeof createUploadStore> },
+  parts: { sandbox: Sandbox; edge: EmbeddedEdge; uploads: ReturnType<typeof createUploadStore>; runtime: ProcessRuntime },
 ): Drivers {
   const data = settings.dataDirectory
-  const runtime = new ProcessRuntime({ stateDirectory: join(data, 'instances'), sandbox: parts.sandbox, logger })
+  const { runtime } = parts
   return {
     sources: {
       git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), logger }),
@@ -272,12 +274,12 @@ async function serverIdOf(data: string): Promise<ServerId> {
   return id
 }
 
-async function stopInstancesAndEdge(drivers: Drivers, edge: EmbeddedEdge, logger: Logger): Promise<void> {
+async function stopInstancesAndEdge({ database, drivers, logger }: EngineDependencies, edge: EmbeddedEdge): Promise<void> {
   await edge.stop().catch((error: unknown) => logger.warn('the edge did not stop cleanly', { error }))
   const running = (await drivers.runtime.list()).filter((entry) => entry.status.state === 'running')
-  await Promise.allSettled(
-    running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, Number.MAX_SAFE_INTEGER)),
-  )
+  // The newest fence, and no larger: the next start must still be able to bring them back.
+  const fence = await nextFence(database)
+  await Promise.allSettled(running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, fence)))
 }
 const FOREGROUND_STOP_MS = 5000
 
