@@ -21,6 +21,8 @@ import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
 import { EventBoundary } from './sse-boundary.ts'
 import type { ExchangeSink, UpstreamConnection } from './upstream-connection.ts'
 
+const ONE_WRITE_BYTES = 16 * 1024
+
 /**
  * One request and its answer. Claims a target, sends, streams back. It may try another target only while not one byte was sent, or,
  * for GET and HEAD without a body, while not one byte of the answer has come (DESIGN.md §9.4).
@@ -44,6 +46,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   #isCounted = false
   #isContinued = false
   #hasBodyBytes = false
+  #held: Buffer | null = null
   #status = 0
   #events: EventBoundary | null = null
   #cutTimer: NodeJS.Timeout | null = null
@@ -163,16 +166,34 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     response.writeHead(head.status, head.reason, headers)
   }
 
-  data(chunk: Buffer): void {
+  data(chunk: Buffer) {
     if (this.#isOver) return
+    const isFirst = !this.#hasBodyBytes
     this.#hasBodyBytes = true
     if (this.#events !== null && this.#forwardEvents(this.#events, chunk)) return
-    if (!this.#response.write(chunk)) this.#waitForClient()
+    // Head and a small body go out in one write if this turns out to be all of it; `paused` follows when it is not.
+    if (isFirst && chunk.length <= ONE_WRITE_BYTES) this.#held = chunk
+    else {
+      this.#writeHeld()
+      this.#write(chunk)
+    }
   }
 
-  /** Nothing of the body came with the head: the client gets the head now, not with the first byte. */
+  /** The client gets what there is now: the first bytes of the body, or the head alone. */
   paused() {
-    if (this.#isHeadSent && !this.#hasBodyBytes && !this.#isOver) this.#response.flushHeaders()
+    if (!this.#isHeadSent || this.#isOver) return
+    if (this.#held !== null) this.#writeHeld()
+    else if (!this.#hasBodyBytes) this.#response.flushHeaders()
+  }
+
+  #writeHeld() {
+    const held = this.#held
+    this.#held = null
+    if (held !== null) this.#write(held)
+  }
+
+  #write(chunk: Buffer) {
+    if (!this.#response.write(chunk)) this.#waitForClient()
   }
 
   end(trailers: RawHeaders) {
@@ -183,7 +204,9 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     // An answer that came before the whole request: the rest of the request has no reader any more.
     const isRequestSent = this.#body.isSent
     if (!isRequestSent) this.#body.abandon()
-    this.#response.end()
+    // node:http joins its head with a string, not with a buffer.
+    if (this.#held === null) this.#response.end()
+    else this.#response.end(this.#held.toString('latin1'), 'latin1')
     this.#connection?.finish(isRequestSent)
     this.#land()
   }
@@ -240,6 +263,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
       events.push(chunk)
       return false
     }
+    this.#writeHeld()
     const length = events.pushUntilBoundary(chunk)
     this.#response.write(length === -1 ? chunk : chunk.subarray(0, length))
     if (length !== -1) this.#endEvents()
