@@ -223,6 +223,7 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
       const after = await harness.reopen()
       const printed: string[] = []
       const result = after.runTask(spec, (line) => printed.push(line), 2, never())
+      await eventually(() => printed.includes('begun'))
       await writeFile(join(root, 'go'), '')
       expect(await result).toMatchObject({ exitCode: 6, timedOut: false, found: false })
       expect(printed).toEqual(['begun', 'done'])

@@ -156,7 +156,7 @@ export class Launcher {
     const members = this.sandbox.processes(name).flatMap((pid) => identify(pid) ?? [])
     let signaled = false
     const runs = () => {
-      signaled ||= terminate(this.sandbox, name, supervisor.pid)
+      if (!signaled) signaled = terminate(this.sandbox, name, supervisor.pid)
       return isAlive(supervisor)
     }
     const killed = !(await this.#gone(runs, timeoutMs))
