@@ -7,7 +7,7 @@ const HOST = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_](?:[a-z0-
 const IPV6 = /^\[[0-9a-f:.]{2,45}\]$/
 const PREFIX = /^(?:\/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*$/
 
-export function isRouteHost(host: string): boolean {
+function isRouteHost(host: string): boolean {
   return HOST.test(host) || IPV6.test(host)
 }
 

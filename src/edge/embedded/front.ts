@@ -67,15 +67,6 @@ export class Front {
     NetServer.prototype.close.call(this.#server)
   }
 
-  closeIdle(): void {
-    this.#server.closeIdleConnections()
-  }
-
-  destroy(): void {
-    clearInterval(this.#sweeper ?? undefined)
-    for (const socket of this.#sockets) socket.destroy()
-  }
-
   #exchange(request: IncomingMessage, response: ServerResponse) {
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
     const framing = bodyFraming(request)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../../core/atomic-file.ts'
 import { EMPTY_LEDGER, type Ledger, type RouteRecord, type Tombstone } from '../route-ledger.ts'
@@ -69,11 +69,6 @@ export class TableFile {
       ledger: EMPTY_LEDGER,
       warning: problems.length === 0 ? null : `${problems.join('; ')}; starting without routes until they are set again`,
     }
-  }
-
-  async clear(): Promise<void> {
-    await rm(this.#current, { force: true })
-    await rm(this.#previous, { force: true })
   }
 }
 
