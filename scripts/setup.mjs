@@ -28,13 +28,23 @@ export function assertNode() {
   if (major < 20 || (major === 20 && minor < 19)) fail(`Shiplock needs Node 20.19 or newer; this is ${process.version}.`)
 }
 
-/** `npm ci` when packages are missing or the lock file is newer than what it installed. */
+/**
+ * `npm ci` when packages are missing or the lock file is newer than what it installed. The development ones too: the compiler is among
+ * them. A lock file made where the registry lacks other platforms' packages is incomplete to `npm ci`, but not to `npm install`.
+ */
 export function installPackages() {
   const marker = join(ROOT, 'node_modules', '.package-lock.json')
   const lock = join(ROOT, 'package-lock.json')
   if (existsSync(marker) && statSync(marker).mtimeMs >= statSync(lock).mtimeMs) return
   say('Installing npm packages …')
-  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+  const options = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
+  const ci = spawnSync('npm', ['ci', ...options], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'inherit', 'pipe'] })
+  if (ci.status === 0) return
+  if (ci.stderr?.includes('EUSAGE') === true) {
+    say('The lock file does not list every platform: npm install --no-save …')
+    return run('npm', ['install', '--no-save', ...options])
+  }
+  fail(`${ci.stderr ?? ci.error?.message ?? ''}npm ci failed; it needs to reach the npm registry`)
 }
 
 /** Compiles when a source is newer than the last build. */

@@ -1,26 +1,22 @@
 // `npm start`: from a fresh clone to a running app. Needs Node and git, nothing else; a second run does only what has changed.
 import { spawn, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, relative, resolve as resolvePath } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-
-const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
-const NODE_NEEDED = [20, 19]
-const isColored = process.stdout.isTTY && !process.env.NO_COLOR
-const paint = (code, text) => (isColored ? `\u001b[${code}m${text}\u001b[0m` : text)
+import { existsSync } from 'node:fs'
+import { cp, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { assertNode, build, fail, installPackages, ROOT, say } from './setup.mjs'
 
 await main()
 
 async function main() {
   // The child has the terminal's Ctrl-C too, and says how it ends.
   process.on('SIGINT', () => {})
-  checkNode()
-  await install()
-  await build()
+  assertNode()
+  installPackages()
+  build()
   const repository = await prepareRepository()
   const cli = join(ROOT, 'dist', 'cli', 'main.js')
-  process.exitCode = await run(process.execPath, [
+  process.exitCode = await follow(process.execPath, [
     cli,
     'up',
     '--foreground',
@@ -31,69 +27,13 @@ async function main() {
   ])
 }
 
-function checkNode() {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  if (major > NODE_NEEDED[0] || (major === NODE_NEEDED[0] && minor >= NODE_NEEDED[1])) return
-  fail(`Node ${process.versions.node} is too old`, `Install Node ${NODE_NEEDED.join('.')} or newer.`)
-}
-
-async function install() {
-  const [lock, installed] = await Promise.all([modifiedAt('package-lock.json'), modifiedAt('node_modules/.package-lock.json')])
-  if (installed !== null && installed >= (lock ?? 0)) return
-  step('installing dependencies (npm ci)')
-  // With the development ones: the compiler is among them.
-  const options = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
-  const ci = spawnSync('npm', ['ci', ...options], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'inherit', 'pipe'] })
-  if (ci.status === 0) return
-  // A lock file made where the registry lacks other platforms' packages is incomplete to `npm ci`, not to `npm install`.
-  if (!ci.stderr?.includes('EUSAGE')) {
-    process.stderr.write(ci.stderr ?? `${ci.error?.message}\n`)
-    fail('npm ci failed', 'Its output above says why; it needs to reach the npm registry.')
-  }
-  step('the lock file does not list every platform: npm install --no-save')
-  const code = await run('npm', ['install', '--no-save', ...options])
-  if (code !== 0) fail('npm install failed', 'Its output above says why; it needs to reach the npm registry.')
-}
-
-async function build() {
-  const stampFile = join(ROOT, 'dist', '.stamp')
-  const stamp = await sourceStamp()
-  if ((await readFile(stampFile, 'utf8').catch(() => '')) === stamp) return
-  step('building (tsc)')
-  const code = await run('npm', ['run', '--silent', 'build'])
-  if (code !== 0) fail('the build failed', 'The compiler output above names the place.')
-  await writeFile(stampFile, stamp)
-}
-
-/** Changes when any source file does, also when one is removed. */
-async function sourceStamp() {
-  const hash = createHash('sha256')
-  const files = ['package.json', 'tsconfig.json', 'tsconfig.build.json', ...(await listFiles(join(ROOT, 'src')))]
-  for (const file of files.filter((name) => !name.endsWith('.test.ts')).sort()) {
-    const { mtimeMs, size } = await stat(join(ROOT, file))
-    hash.update(`${file} ${mtimeMs} ${size}\n`)
-  }
-  return hash.digest('hex')
-}
-
-async function listFiles(directory) {
-  const entries = await readdir(directory, { withFileTypes: true })
-  const lists = await Promise.all(
-    entries.map((entry) => {
-      const path = join(directory, entry.name)
-      return entry.isDirectory() ? listFiles(path) : [relative(ROOT, path)]
-    }),
-  )
-  return lists.flat()
-}
-
 /** A git repository with what examples/hello holds now; a commit is made only when that has changed. */
 async function prepareRepository() {
   const { clientSettings } = await import(pathToFileURL(join(ROOT, 'dist', 'config', 'settings.js')).href)
   const repository = join(clientSettings(process.env).dataDirectory, 'demo', 'hello')
   await mkdir(repository, { recursive: true })
-  if ((await modifiedAt(join(repository, '.git', 'HEAD'))) === null) {
-    step(`making a git repository of examples/hello in ${repository}`)
+  if (!existsSync(join(repository, '.git', 'HEAD'))) {
+    say(`Making a git repository of examples/hello in ${repository} …`)
     git(repository, 'init', '--quiet')
     git(repository, 'symbolic-ref', 'HEAD', 'refs/heads/main')
   }
@@ -101,7 +41,7 @@ async function prepareRepository() {
   await cp(join(ROOT, 'examples', 'hello'), repository, { recursive: true, filter: (source) => !source.includes('node_modules') })
   git(repository, 'add', '--all')
   if (git(repository, 'status', '--porcelain').trim() !== '') {
-    step('committing examples/hello to it')
+    say('Committing examples/hello to it …')
     git(repository, 'commit', '--quiet', '--no-verify', '--message', 'examples/hello')
   }
   return repository
@@ -122,31 +62,16 @@ function git(directory, ...args) {
     encoding: 'utf8',
     env: { ...env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' },
   })
-  if (result.error?.code === 'ENOENT') fail('git is not installed', 'Install git, e.g. `apt-get install git`.')
-  if (result.status !== 0) fail(`git ${args[0]} failed: ${result.stderr.trim()}`, `Look at ${directory}, or remove it and start again.`)
+  if (result.error?.code === 'ENOENT') fail('git is not installed; install it, e.g. `apt-get install git`')
+  if (result.status !== 0) fail(`git ${args[0]} failed in ${directory}: ${result.stderr.trim()}`)
   return result.stdout
 }
 
-function run(file, args) {
+/** The terminal is the child's; its exit code is ours. */
+function follow(file, args) {
   return new Promise((resolve) => {
     const child = spawn(file, args, { cwd: ROOT, stdio: 'inherit' })
-    child.on('error', (error) => fail(`${file} can't be started: ${error.message}`, 'Check the installation of Node and npm.'))
-    child.on('exit', (code, signal) => resolve(code ?? (signal === null ? 1 : 130)))
+    child.on('error', (error) => fail(`${file} can't be started: ${error.message}`))
+    child.on('exit', (code) => resolve(code ?? 130))
   })
-}
-
-async function modifiedAt(path) {
-  return stat(resolvePath(ROOT, path)).then(
-    ({ mtimeMs }) => mtimeMs,
-    () => null,
-  )
-}
-
-function step(text) {
-  process.stdout.write(`${paint(36, '→')} ${text}\n`)
-}
-
-function fail(summary, advice) {
-  process.stderr.write(`${paint(31, 'ERROR')} ${summary}\n  How to solve: ${advice}\n`)
-  process.exit(1)
 }

@@ -50,7 +50,7 @@ export class Client {
       },
     })
     if (spec.response === null) return null as RouteResponse<(typeof ROUTES)[Id]>
-    return (await response.json()) as RouteResponse<(typeof ROUTES)[Id]>
+    return (await readAnswer(response)) as RouteResponse<(typeof ROUTES)[Id]>
   }
 
   async upload(stream: Readable, query: Values): Promise<RouteResponse<typeof ROUTES.createUpload>> {
@@ -66,7 +66,7 @@ export class Client {
         body: stream as unknown as ReadableStream,
         duplex: 'half',
       } as RequestInit)
-      return (await response.json()) as RouteResponse<typeof ROUTES.createUpload>
+      return (await readAnswer(response)) as RouteResponse<typeof ROUTES.createUpload>
     } catch (error) {
       throw failure ?? error
     }
@@ -133,6 +133,24 @@ function unreachable(url: string, error: unknown): ShiplockError {
   })
 }
 
+async function readAnswer(response: Response): Promise<unknown> {
+  const text = await response.text().catch((error: unknown) => {
+    throw unreachable(new URL(response.url).origin, error)
+  })
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw stranger(response)
+  }
+}
+
+function stranger(response: Response): ShiplockError {
+  const { origin } = new URL(response.url)
+  return new ShiplockError('SERVER_UNREACHABLE', `${origin} answered ${response.status}, but not as a Shiplock server does`, {
+    hint: 'Another program may listen there, or a proxy stands in between; SHIPLOCK_URL says which address is asked.',
+  })
+}
+
 async function refusal(response: Response): Promise<ShiplockError> {
   const text = await response.text().catch(() => '')
   let problem: Problem | null = null
@@ -141,12 +159,7 @@ async function refusal(response: Response): Promise<ShiplockError> {
   } catch {
     // Not from Shiplock: a proxy in between, or another program on this port.
   }
-  if (problem === null || !(problem.code in ERRORS)) {
-    return new ShiplockError(
-      'SERVER_UNREACHABLE',
-      `${new URL(response.url).origin} answered ${response.status}, but not as a Shiplock server does`,
-    )
-  }
+  if (problem === null || !(problem.code in ERRORS)) return stranger(response)
   return new ShiplockError(problem.code as ErrorCode, problem.detail, { details: problem.details, hint: problem.hint })
 }
 

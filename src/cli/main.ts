@@ -24,7 +24,8 @@ async function main(): Promise<number> {
   // `shiplock status | head` closes our output early; that is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 4))
   let options: CommonOptions = { json: process.argv.includes('--json') }
-  const terminalFor = (given: CommonOptions) => createTerminal({ json: given.json === true, color: given.color !== false, env })
+  const terminalFor = (given: CommonOptions) =>
+    createTerminal({ json: given.json === true, color: given.color !== false, env, script: process.argv[1] })
   const program = createProgram(
     (given) => {
       options = given

@@ -25,7 +25,7 @@ export function renderResult(deployment: Deployment, terminal: Terminal): string
     return [
       '',
       ...renderFailure(deployment.error, terminal),
-      `  ${colors.dim('What was live before was left as it was.')} Details: shiplock status ${deployment.service}`,
+      `  ${colors.dim('What was live before was left as it was.')} Details: ${terminal.program} status ${deployment.service}`,
     ]
   }
   if (!hasServed(deployment))
@@ -44,14 +44,14 @@ export function renderResult(deployment: Deployment, terminal: Terminal): string
   ]
 }
 
-export function renderNext(deployment: Deployment, { colors }: Terminal): string[] {
+export function renderNext(deployment: Deployment, { colors, program }: Pick<Terminal, 'colors' | 'program'>): string[] {
   if (!hasServed(deployment)) return []
   return [
     '',
     `  ${colors.dim('Try next:')}  curl ${deployment.url}`,
-    `             shiplock logs ${deployment.service} -f`,
-    `             shiplock status ${deployment.service}`,
-    ...(hasWayBack(deployment) ? [`             shiplock rollback -s ${deployment.service}`] : []),
+    `             ${program} logs ${deployment.service} -f`,
+    `             ${program} status ${deployment.service}`,
+    ...(hasWayBack(deployment) ? [`             ${program} rollback -s ${deployment.service}`] : []),
   ]
 }
 

@@ -1,8 +1,11 @@
+import { basename } from 'node:path'
 import { createColors } from 'picocolors'
 import { printable } from '../core/printable.ts'
 
 /** Where a command writes. Data and progress go to stdout, errors and advice about them to stderr. */
 export interface Terminal {
+  /** How this program is called, for advice: `shiplock`, or `npx shiplock` in a clone. */
+  readonly program: string
   /** Progress may be drawn in place. */
   readonly isLive: boolean
   readonly isJson: boolean
@@ -21,6 +24,8 @@ export interface TerminalOptions {
   readonly json: boolean
   readonly color: boolean
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Path of the script that runs, as it was called. */
+  readonly script?: string | undefined
 }
 
 const COLUMNS_DEFAULT = 100
@@ -33,6 +38,7 @@ export function createTerminal(
   const isTty = stdout.isTTY === true
   const isColored = options.color && !options.env.NO_COLOR && (isTty || Boolean(options.env.FORCE_COLOR)) && options.env.TERM !== 'dumb'
   return {
+    program: options.script === undefined || basename(options.script) === 'shiplock' ? 'shiplock' : 'npx shiplock',
     isLive: isTty && !options.json && options.env.TERM !== 'dumb' && !options.env.CI,
     isJson: options.json,
     get columns() {

@@ -61,7 +61,7 @@ async function deployInForeground(
     throw error
   }
   if (started === null) {
-    terminal.print(`\n  The server was running before and goes on. ${terminal.colors.dim('`shiplock server stop` stops it.')}`)
+    terminal.print(`\n  The server was running before and goes on. ${terminal.colors.dim('`server stop` stops it.')}`)
     return code
   }
   if (signal.aborted || (code !== EXIT_CODES.ok && !(await somethingServes(connection)))) {
@@ -181,8 +181,8 @@ async function followOne(deployment: Deployment, client: Client, until: FollowUn
 function sayGoesOn(deployment: Deployment, { terminal }: CliContext): void {
   if (deployment.settled) return
   terminal.error(`\nThe deployment goes on without this terminal.`)
-  terminal.error(`  follow it:  shiplock logs ${deployment.id} -f`)
-  terminal.error(`  cancel it:  shiplock cancel ${deployment.id}`)
+  terminal.error(`  follow it:  ${terminal.program} logs ${deployment.id} -f`)
+  terminal.error(`  cancel it:  ${terminal.program} cancel ${deployment.id}`)
 }
 
 function exitCodeFor(deployment: Deployment): number {
