@@ -2,7 +2,6 @@ import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { silentLogger } from '../src/core/log.ts'
 import type { InstanceId, ServiceEnvironmentId } from '../src/domain/ids.ts'
 import type { SwapRequest } from '../src/edge/edge.ts'
@@ -182,8 +181,4 @@ async function outputOf(program: string, args: string[]): Promise<string> {
 
 function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await benchEdge({ print: (line) => process.stdout.write(`${line}\n`), swaps: process.argv.includes('--1000-swaps') ? 1000 : 200 })
 }

@@ -1,7 +1,11 @@
 import { writeFileSync } from 'node:fs'
 import { benchDeploy } from './deploy.ts'
 import { benchFanOut } from './fan-out.ts'
+import { benchMemory } from './memory.ts'
+import { benchProxies } from './proxies.ts'
+import { benchQueue } from './queue.ts'
 import { isWithin, machineFacts, type Section, tableOf } from './report.ts'
+import { benchResume } from './resume.ts'
 import { benchRollback } from './rollback.ts'
 import { benchSwap } from './swap.ts'
 
@@ -9,10 +13,14 @@ import { benchSwap } from './swap.ts'
 type Benchmark = (isQuick: boolean) => Promise<Section>
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  edge: (isQuick) => benchProxies(isQuick ? 1 : 4, isQuick ? 1 : 5),
   swap: (isQuick) => benchSwap(isQuick ? 100 : 1000),
   deploy: (isQuick) => benchDeploy(isQuick ? 3 : 9),
   rollback: (isQuick) => benchRollback(isQuick ? 2 : 5),
+  queue: benchQueue,
   'fan-out': (isQuick) => benchFanOut(isQuick ? 100 : 1000, isQuick ? 100 : 300, 20),
+  memory: (isQuick) => benchMemory(2, isQuick ? 1000 : 10_000, isQuick ? 2 : 5),
+  resume: (isQuick) => benchResume(isQuick ? 1 : 3),
 }
 
 /** Called by scripts/bench.mjs. Prints a section as soon as it is there and the whole report as JSON at the end. */

@@ -1,10 +1,11 @@
-// Keep-alive clients that never retry; every second request is a POST whose body must come back. argv: port host clients.
-// Told `stop` it says what it saw.
+// Keep-alive clients that never retry; every second request is a POST whose body must come back. argv: port host clients pauseMs.
+// Says when every client has had an answer; told `stop` it says what it saw.
 import { Agent, request } from 'node:http'
 
-const [port, host, clients] = process.argv.slice(2)
+const [port, host, clients, pauseMs] = process.argv.slice(2)
 const report = { requests: 0, errors: [] }
 let isStopping = false
+let answered = 0
 
 function exchange(agent, body) {
   return new Promise((resolve, reject) => {
@@ -31,6 +32,8 @@ async function client(number) {
     try {
       await exchange(agent, count % 2 === 0 ? null : `body ${number} ${count}`)
       report.requests += 1
+      if (count === number && ++answered === Number(clients)) process.send?.('loading')
+      if (Number(pauseMs) > 0) await new Promise((done) => setTimeout(done, Number(pauseMs)))
     } catch (error) {
       report.errors.push(String(error))
     }
