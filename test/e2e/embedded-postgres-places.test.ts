@@ -153,8 +153,8 @@ describe.runIf(isRoot)('as root', () => {
 describe('an ordinary user', () => {
   const users = isRoot
     ? [
-        { name: 'nobody', ...NOBODY },
-        { name: 'a user id without a name', ...NAMELESS },
+        { ...NOBODY, name: 'nobody' },
+        { ...NAMELESS, name: 'a user id without a name' },
       ]
     : [{ name: 'this user' }]
   for (const { name, ...user } of users) {
