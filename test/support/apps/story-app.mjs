@@ -23,12 +23,12 @@ let wasReady = false
 let isTerminating = false
 let isFaulty = false
 
-function tell(kind) {
-  if (process.env.COLLECTOR === undefined) return
+function tell(kind, then = () => {}) {
+  if (process.env.COLLECTOR === undefined) return then()
   const about = { kind, version, instance: process.env.SHIPLOCK_INSTANCE, deployment: process.env.SHIPLOCK_DEPLOYMENT, pid: process.pid }
   const message = httpRequest(process.env.COLLECTOR, { method: 'POST' })
-  message.on('error', () => {})
-  message.on('response', (answer) => answer.resume())
+  message.on('error', then)
+  message.on('response', (answer) => answer.resume().on('end', then))
   message.end(JSON.stringify(about))
 }
 
@@ -104,8 +104,8 @@ process.on('SIGTERM', () => {
   console.log('asked to stop')
   if (behaviour.ignoreTerm) return
   isTerminating = true
-  tell('stopped')
-  server.close(() => process.exit(0))
+  const told = new Promise((resolve) => tell('stopped', resolve))
+  server.close(() => told.then(() => process.exit(0)))
   server.closeIdleConnections()
 })
 
