@@ -58,7 +58,8 @@ test('I3: 100 swaps under 32 keep-alive clients lose no request, close no connec
   expect(report.announcedCloses).toBe(0)
   expect(report.connections).toBe(32)
   expect(report.versions.size).toBe(swaps + 1)
-})
+  // About 35 s on two idle cores; a busy machine takes its time, which proves nothing against the edge.
+}, 300_000)
 
 test('I3: swapping back and forth between two sets of targets as fast as it goes loses nothing', async () => {
   const { edge, port } = await startEdge()
@@ -80,4 +81,4 @@ test('I3: swapping back and forth between two sets of targets as fast as it goes
   const report = await load.stop()
   expect(report.errors).toEqual([])
   expect(report.unannouncedCloses + report.announcedCloses).toBe(0)
-})
+}, 300_000)
