@@ -120,7 +120,8 @@ export class HostSandbox implements Sandbox {
   }
 
   async #writeEnvironment(spec: SandboxSpec, insidePath: string): Promise<string> {
-    const script = environmentScript({ PATH: this.#path(), HOME: insidePath, LANG: 'C.UTF-8', ...spec.env })
+    const path = [...(spec.searchFirst ?? []), spec.env.PATH ?? this.#path()].join(':')
+    const script = environmentScript({ HOME: insidePath, LANG: 'C.UTF-8', ...spec.env, PATH: path })
     const file = this.#environmentFile(spec.name)
     await mkdir(dirname(file), { recursive: true, mode: 0o700 })
     await writeFile(file, script, { mode: 0o600 })

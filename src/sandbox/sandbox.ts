@@ -20,6 +20,8 @@ export interface SandboxSpec {
   readonly memoryMb: number | null
   /** CPU share in cores; null = no limit. */
   readonly cpus: number | null
+  /** Directories, as the command sees them, that come first on its PATH. */
+  readonly searchFirst?: readonly string[]
   /** Share under contention; 100 = ordinary, the default. */
   readonly cpuWeight?: number
   readonly pidsMax: number

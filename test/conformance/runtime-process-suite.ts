@@ -107,7 +107,7 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
 
     test('a fork bomb stays within its bound and ends when it is stopped', async ({ skip }) => {
       if (!sandbox.description.memory) skip('nothing bounds the number of processes without cgroups')
-      const { spec } = await running({ startCommands: ['bomb() { bomb | bomb & }; bomb; sleep 1000'] })
+      const { spec } = await running({ startCommands: ['bomb() { sleep 1000 & bomb | bomb & }; bomb; sleep 1000'] })
       await eventually(() => sandbox.processes(spec.id).length > 100)
       expect(sandbox.processes(spec.id).length).toBeLessThanOrEqual(LIMITS.pidsPerInstance)
       await runtime.stop(spec.id, { timeoutMs: 0 }, 1)

@@ -104,7 +104,8 @@ export function supervisorsOf(run: RunDirectory): readonly ProcessIdentity[] {
 
 function isSupervisor(pid: number, directory: string): boolean {
   const args = commandLine(pid)
-  return args[2] === SUPERVISE_SCRIPT && args[4] === directory
+  // Not by the script itself: a supervisor may come from an earlier version.
+  return args[1] === '-c' && args[3] === 'shiplock' && args[4] === directory
 }
 
 function commandLine(pid: number): readonly string[] {
