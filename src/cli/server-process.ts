@@ -57,37 +57,59 @@ export async function startServerProcess(connection: Connection, { env, isForegr
   const child = spawn(process.execPath, [SERVER_PROGRAM], {
     // A group of its own: Ctrl-C in this terminal is ours to pass on.
     detached: true,
-    stdio: ['ignore', log.fd, log.fd],
+    stdio: ['ignore', log.fd, log.fd, 'ipc'],
     cwd: '/',
     env: { ...env, SHIPLOCK_DATA_DIR: dataDirectory, ...(isForeground ? { SHIPLOCK_FOREGROUND: '1' } : {}) } as NodeJS.ProcessEnv,
   })
   await log.close()
+  const outcome = await readyOrEnded(child, signal)
+  if (outcome === 'late') {
+    child.kill('SIGTERM')
+    throw new ShiplockError('SERVER_UNREACHABLE', `the server was not ready within ${START_MS / 1000} s`, {
+      hint: `Its output is in ${logFile}; \`shiplock doctor\` says what is missing.`,
+      details: { logTail: await tailOf(logFile, from) },
+    })
+  }
+  if (outcome === 'ended') {
+    const failure = await failureIn(logFile, from)
+    // Somebody else started one at the same moment: theirs is as good.
+    if (failure.code !== 'DATA_DIRECTORY_LOCKED') throw failure
+    return { connection: await untilAnswering(env, failure, signal), child, logFile }
+  }
+  if (child.connected) child.disconnect()
   if (!isForeground) child.unref()
-  let ended: { readonly code: number | null } | null = null
-  child.on('exit', (code) => {
-    ended = { code }
+  return { connection: await connect(env), child, logFile }
+}
+
+/** The server says itself when everything in it runs: its API answers a moment before. */
+function readyOrEnded(child: ChildProcess, signal: AbortSignal): Promise<'ready' | 'ended' | 'late'> {
+  return new Promise((resolve, reject) => {
+    const finish = (outcome: 'ready' | 'ended' | 'late' | Error) => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', interrupt)
+      if (outcome instanceof Error) reject(outcome)
+      else resolve(outcome)
+    }
+    const interrupt = () => {
+      child.kill('SIGTERM')
+      finish(new Error('interrupted'))
+    }
+    const timer = setTimeout(() => finish('late'), START_MS)
+    signal.addEventListener('abort', interrupt, { once: true })
+    child.once('message', () => finish('ready'))
+    child.once('exit', () => finish('ended'))
+    child.once('error', finish)
   })
-  child.on('error', () => {
-    ended = { code: null }
-  })
+}
+
+async function untilAnswering(env: Environment, failure: ShiplockError, signal: AbortSignal): Promise<Connection> {
   const deadline = Date.now() + START_MS
   for (;;) {
     signal.throwIfAborted()
     const present = await connect(env)
-    if (await isAnswering(present).catch((error) => (isShiplockError(error, 'UNAUTHORIZED') ? false : Promise.reject(error)))) {
-      return { connection: present, child, logFile }
-    }
-    if (ended !== null) {
-      const failure = await failureIn(logFile, from)
-      // Somebody else started one at the same moment: theirs is as good.
-      if (failure.code !== 'DATA_DIRECTORY_LOCKED') throw failure
-    }
-    if (Date.now() > deadline) {
-      throw new ShiplockError('SERVER_UNREACHABLE', `the server did not answer within ${START_MS / 1000} s`, {
-        hint: `Its output is in ${logFile}; \`shiplock doctor\` says what is missing.`,
-        details: { logTail: await tailOf(logFile, from) },
-      })
-    }
+    const isUp = await isAnswering(present).catch((error) => (isShiplockError(error, 'UNAUTHORIZED') ? false : Promise.reject(error)))
+    if (isUp) return present
+    if (Date.now() > deadline) throw failure
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 }

@@ -1,0 +1,59 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { builtFile, ensureBuilt } from './build.ts'
+
+export interface CliEnvironment {
+  readonly dataDirectory: string
+  readonly apiPort: number
+  readonly edgePort: number
+}
+
+export interface CliResult {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunningCli {
+  readonly child: ChildProcess
+  /** What it wrote so far. */
+  output(): string
+  readonly ended: Promise<CliResult>
+}
+
+/** The built `shiplock`, as a person would run it. */
+export function startCli(
+  environment: CliEnvironment,
+  args: readonly string[],
+  options: { readonly env?: Record<string, string>; readonly cwd?: string } = {},
+): RunningCli {
+  ensureBuilt()
+  const child = spawn(process.execPath, [builtFile('cli/main.ts'), ...args], {
+    cwd: options.cwd ?? environment.dataDirectory,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH ?? '/usr/bin:/bin',
+      HOME: environment.dataDirectory,
+      SHIPLOCK_DATA_DIR: environment.dataDirectory,
+      SHIPLOCK_API_LISTEN: `127.0.0.1:${environment.apiPort}`,
+      SHIPLOCK_EDGE_LISTEN: `127.0.0.1:${environment.edgePort}`,
+      ...options.env,
+    },
+  })
+  const parts = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    parts.stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    parts.stderr += text
+  })
+  const ended = new Promise<CliResult>((resolve) => child.on('close', (code) => resolve({ code, ...parts })))
+  return { child, output: () => parts.stdout + parts.stderr, ended }
+}
+
+export function runCli(
+  environment: CliEnvironment,
+  args: readonly string[],
+  options: { readonly env?: Record<string, string>; readonly cwd?: string } = {},
+): Promise<CliResult> {
+  return startCli(environment, args, options).ended
+}
