@@ -23,7 +23,8 @@ export interface BuildRequest {
 }
 
 export type BuildOutput =
-  | { readonly kind: 'tree'; readonly directory: string }
+  /** `prepareDirectory`: what `build.addToRunPrepare` names, for the runtime layer; null when it names nothing. */
+  | { readonly kind: 'tree'; readonly directory: string; readonly prepareDirectory?: string | null }
   | { readonly kind: 'image'; readonly artifact: Extract<Artifact, { kind: 'image' }> }
 
 export interface Builder {

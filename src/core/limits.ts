@@ -19,6 +19,19 @@ export const LIMITS = {
   // ── deployments
   buildHardTimeoutMs: 60 * MINUTE,
   buildProcesses: 1024,
+  /** Cores that one build may be given. */
+  buildCpus: 5,
+  /** Of one build on disk: its sandbox and what its tools add to their caches. A setting may change it. */
+  buildDiskBytes: 10_240 * MiB,
+  /** Builds are stopped before the volume of the data directory, which the database shares, has less. */
+  buildDiskReserveBytes: 256 * MiB,
+  buildDiskPollMs: 1 * SECOND,
+  /** Build caches of all services together, least recently used dropped first. A setting may change it. */
+  buildCacheBytes: 10_240 * MiB,
+  /** How long a host's toolchains are believed to be what they were. */
+  toolchainMemoryMs: 5 * MINUTE,
+  /** From the last use of a runtime layer that no kept release needs to its removal. */
+  runtimeLayerIdleMs: 24 * 60 * MINUTE,
   buildTreeEntries: 1_000_000,
   probeAttemptsKept: 20,
   errorLogTailLines: 40,

@@ -99,7 +99,8 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
     expect(files(directory)).toEqual(['b.txt'])
     const text = lines.map((line) => line.replace(/ in [\d.]+ m?s$/, ' in N'))
     expect(text[0]).toBe(`engine: ${sandbox.description.summary}`)
-    expect(text.slice(1)).toEqual([
+    expect(text[1]).toMatch(/^engine: limits: .*10 GiB of disk, 1 min$/)
+    expect(text.slice(2).filter((line) => !line.startsWith('engine: base layer'))).toEqual([
       'engine: source: 1 files',
       'command: $ echo prepared > ../prepared',
       'engine: → exit 0 in N',
@@ -267,18 +268,16 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
       buildCommands: ['mkdir -p deps && date +%N >> deps/log && cat deps/given 2>/dev/null || true'],
       deployFiles: ['deps'],
     }
-    expect((await build({}, recipe)).log).toContain('cache: miss (nothing was kept yet)')
+    expect((await build({}, recipe)).log).toContain('build layer: miss (nothing was kept yet)')
     const second = await build({ 'deps/given': 'of the source' }, recipe)
-    expect(second.log).toMatch(/cache: hit, 1 files restored from deps/)
+    expect(second.log).toMatch(/build layer: hit, 1 files restored from deps/)
     expect(readFileSync(join(second.directory, 'deps/log'), 'utf8').trim().split('\n')).toHaveLength(2)
     const third = await build({ 'deps/given': 'newer' }, recipe)
     expect(third.log).toContain('build: newer')
     const failed = await build({}, { ...recipe, buildCommands: ['rm -r deps', 'false'] })
     expect(failed.error).not.toBeNull()
-    expect((await build({}, recipe)).log).toMatch(/cache: hit, 2 files/)
-    expect((await build({}, { ...recipe, prepareCommands: ['true'] })).log).toContain(
-      'cache: miss (build.os, base, prepareCommands or cache changed)',
-    )
+    expect((await build({}, recipe)).log).toMatch(/build layer: hit, 2 files/)
+    expect((await build({}, { ...recipe, prepareCommands: ['true'] })).log).toContain('build layer: miss (build.prepareCommands changed)')
   })
 
   test('a rerun with the same key starts clean after a build that was cut off', async () => {

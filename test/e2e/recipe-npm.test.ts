@@ -88,7 +88,7 @@ test('a repository with an npm project becomes a stored artifact that runs', asy
     expect(execFileSync(process.execPath, ['dist/main.js'], { cwd: stored, encoding: 'utf8' })).toBe('hello world\n')
   }
   expect(digests[0]).toBe(digests[1])
-  expect(lines.join('\n')).toContain('cache: hit')
+  expect(lines.join('\n')).toContain('build layer: hit')
   expect(existsSync(join(root, 'repo', 'dist'))).toBe(false)
 })
 

@@ -20,7 +20,7 @@ export function createPlainSandbox(): Sandbox & { readonly removed: readonly str
     prepare: async (spec) => ({
       file: spec.argv[0] ?? '',
       args: spec.argv.slice(1),
-      env: { PATH: process.env.PATH ?? '/usr/bin:/bin', ...spec.env },
+      env: { ...spec.env, PATH: [...(spec.searchFirst ?? []), spec.env.PATH ?? process.env.PATH ?? '/usr/bin:/bin'].join(':') },
       cwd: `${spec.directory}/${spec.workingDirectory}`,
       insidePath: spec.directory,
       killFile: null,

@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path'
 import { ShiplockError } from '../../core/errors.ts'
 import { IgnoreFile } from '../../core/ignore-file.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { removeTree } from '../../core/remove-tree.ts'
 import { findLeavingLink } from '../../core/tree-links.ts'
 import { type TreeEntry, walkTree } from '../../core/walk-tree.ts'
 import type { BuildLog } from './build-log.ts'
@@ -32,6 +33,22 @@ export async function collectArtifact(options: CollectOptions): Promise<void> {
   checkStartFiles(options.startCommands, files)
   await placeFiles(files, options)
   log.engine(`artifact: ${count} files from ${patterns.join(', ')}`)
+}
+
+/** What `build.addToRunPrepare` selects, copied: the same files may be part of the artifact. A pattern without a match is an error, since the commands need it. */
+export async function collectPrepareFiles(from: string, to: string, patterns: readonly string[]): Promise<void> {
+  await removeTree(to)
+  const entries = await walkTree(from, { entriesMax: LIMITS.buildTreeEntries })
+  const { files, unmatched } = selectDeployFiles(entries, patterns, null)
+  if (unmatched.length > 0) {
+    const names = unmatched.map((pattern) => JSON.stringify(pattern)).join(', ')
+    throw new ShiplockError('BUILD_EMPTY', `build.addToRunPrepare: ${names} matches nothing in the finished build`, {
+      details: { patterns: unmatched },
+      hint: 'Correct the path, or make the file in build.buildCommands.',
+    })
+  }
+  refuseUnfit(files)
+  await placeFiles(files, { from, to, movable: false })
 }
 
 /** A link with a whole path into the build means the same place wherever the tree stands later: it becomes a relative one. */

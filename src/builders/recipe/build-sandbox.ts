@@ -1,13 +1,21 @@
 import { createHash } from 'node:crypto'
 import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type CommandResult, runCommand } from '../../core/exec.ts'
-import { LIMITS } from '../../core/limits.ts'
 import type { ProjectId } from '../../domain/ids.ts'
-import type { Sandbox } from '../../sandbox/sandbox.ts'
+import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
+import { type CommandPlace, type ConfinedRunOptions, type ConfinedRunResult, runConfined } from './confined-run.ts'
+import { DiskWatch } from './disk-watch.ts'
 
 const MOUNT_POINT = '/build'
 const CACHE_MOUNT_POINT = '/cache'
+
+/** What one build may take of the host, where the host can hold it to that; null = no limit. */
+export interface BuildLimits {
+  /** Cores. */
+  readonly cpus: number | null
+  readonly memoryMb: number | null
+  readonly diskBytes: number
+}
 
 export interface BuildSandboxOptions {
   readonly sandbox: Sandbox
@@ -17,113 +25,118 @@ export interface BuildSandboxOptions {
   /** Kept between builds of one service and environment, written by their tools. */
   readonly toolCacheDirectory: string
   readonly searchPath: string | null
-  readonly memoryMb: number | null
-  readonly cpus: number | null
+  /** Directories of the host that bases add. */
+  readonly toolDirectories: readonly { readonly directory: string; readonly bin: string }[]
+  readonly limits: BuildLimits
   readonly env: Readonly<Record<string, string>>
 }
 
-export interface BuildCommandOptions {
-  readonly timeoutMs: number
-  readonly signal: AbortSignal
-  readonly onLine: (line: string) => void
-}
-
-/** The place where one build runs. Source in `/build/source`, home in `/build/home`, shared tool caches in `/cache`. */
-export class BuildSandbox {
+/**
+ * The place where one build runs: source in `/build/source`, home in `/build/home` with its `.local/bin` on PATH, shared tool caches in
+ * `/cache`. Everything in `/build` but the source is what a base layer holds.
+ */
+export class BuildSandbox implements CommandPlace {
+  /** All of it, on the host. */
+  readonly directory: string
   /** The source tree, on the host. */
   readonly sourceDirectory: string
   readonly #options: BuildSandboxOptions
   readonly #name: string
-  readonly #directory: string
+  readonly #disk: DiskWatch
 
   constructor(options: BuildSandboxOptions) {
     this.#options = options
     this.#name = sandboxName(options.key)
-    this.#directory = join(options.workDirectory, 'build')
-    this.sourceDirectory = join(this.#directory, 'source')
+    this.directory = join(options.workDirectory, 'build')
+    this.sourceDirectory = join(this.directory, 'source')
+    this.#disk = new DiskWatch({ own: this.directory, shared: options.toolCacheDirectory, bytesMax: options.limits.diskBytes })
   }
 
-  /** Makes the directories; the source is to be put into `sourceDirectory` before `open`. */
+  /** Makes the directories, with an empty source. */
   async make(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o755 })
-    await mkdir(join(this.#directory, 'home'), { mode: 0o755 })
-  }
-
-  /** Hands the directories over to the project's user. */
-  async open(): Promise<void> {
-    const { sandbox, projectId, toolCacheDirectory } = this.#options
-    await sandbox.own(this.#directory, projectId)
+    const { toolCacheDirectory, sandbox, projectId } = this.#options
+    await mkdir(this.sourceDirectory, { recursive: true, mode: 0o755 })
+    await mkdir(join(this.directory, 'home'), { mode: 0o755 })
     await mkdir(toolCacheDirectory, { recursive: true, mode: 0o755 })
+    await this.own()
     // Large after a while, so handed over only when it is new or the project's user changed.
-    const user = (await stat(this.#directory)).uid
+    const user = (await stat(this.directory)).uid
     if ((await stat(toolCacheDirectory)).uid !== user) await sandbox.own(toolCacheDirectory, projectId)
+    await this.#disk.open()
   }
 
-  /** Runs to the end; nothing that the command started is left when this resolves. */
-  async run(argv: readonly string[], options: BuildCommandOptions): Promise<CommandResult & { readonly oomKilled: boolean }> {
-    const { sandbox, projectId, toolCacheDirectory, memoryMb, cpus } = this.#options
-    const command = await sandbox.prepare({
-      name: this.#name,
-      projectId,
-      argv,
-      env: this.#env(),
-      directory: this.#directory,
-      mountPoint: MOUNT_POINT,
-      mounts: [{ source: toolCacheDirectory, target: CACHE_MOUNT_POINT, writable: true }],
-      workingDirectory: 'source',
-      memoryMb,
-      cpus,
-      cpuWeight: BUILD_CPU_WEIGHT,
-      pidsMax: LIMITS.buildProcesses,
-    })
-    const result = await runCommand(command.file, command.args, {
-      cwd: command.cwd,
-      env: command.env,
-      ...(command.uid === undefined ? {} : { uid: command.uid }),
-      ...(command.gid === undefined ? {} : { gid: command.gid }),
-      signal: options.signal,
-      timeoutMs: options.timeoutMs,
-      onLine: (line) => options.onLine(line),
-      onSpawn: (pid) => command.attach(pid),
-      // What left the process group (setsid, double fork) still belongs to the sandbox, and may hold the output open.
-      onEnd: () => sandbox.kill(this.#name),
-    })
-    const { oomKilled } = await sandbox.usage(this.#name)
-    return { ...result, oomKilled }
+  /** Hands over to the project's user what was put in. */
+  async own(): Promise<void> {
+    await this.#options.sandbox.own(this.directory, this.#options.projectId)
+  }
+
+  run(argv: readonly string[], options: ConfinedRunOptions): Promise<ConfinedRunResult> {
+    return runConfined(this.#options.sandbox, this.#spec(), argv, { ...options, disk: this.#disk })
   }
 
   /** Where commands see the source; links that they made with whole paths begin with it. */
   get insideSource(): string {
-    return this.#options.sandbox.description.filesystem ? `${MOUNT_POINT}/source` : this.sourceDirectory
+    return this.#isConfined ? `${MOUNT_POINT}/source` : this.sourceDirectory
   }
 
   async close(): Promise<void> {
     await removeBuildSandbox(this.#options.sandbox, this.#options.key)
   }
 
+  get #isConfined(): boolean {
+    return this.#options.sandbox.description.filesystem
+  }
+
+  #spec(): Omit<SandboxSpec, 'argv' | 'pidsMax'> {
+    const { projectId, toolCacheDirectory, toolDirectories, limits } = this.#options
+    const cache = { source: toolCacheDirectory, target: CACHE_MOUNT_POINT, writable: true }
+    const tools = toolDirectories.map(({ directory }) => ({ source: directory, target: directory, writable: false }))
+    return {
+      name: this.#name,
+      projectId,
+      env: this.#env(),
+      searchFirst: [`${this.#home}/.local/bin`, ...toolDirectories.map(({ bin }) => bin)],
+      directory: this.directory,
+      mountPoint: MOUNT_POINT,
+      mounts: [cache, ...tools.filter(({ target }) => !/^\/(usr|opt)\//.test(target))],
+      workingDirectory: 'source',
+      memoryMb: limits.memoryMb,
+      cpus: limits.cpus,
+    }
+  }
+
+  get #home(): string {
+    return this.#isConfined ? `${MOUNT_POINT}/home` : join(this.directory, 'home')
+  }
+
   #env(): Record<string, string> {
-    const inside = this.#options.sandbox.description.filesystem
-    const home = inside ? `${MOUNT_POINT}/home` : join(this.#directory, 'home')
-    const cache = inside ? CACHE_MOUNT_POINT : this.#options.toolCacheDirectory
+    const cache = this.#isConfined ? CACHE_MOUNT_POINT : this.#options.toolCacheDirectory
     return {
       ...(this.#options.searchPath === null ? {} : { PATH: this.#options.searchPath }),
       LANG: 'C.UTF-8',
       CI: 'true',
       // Content-addressed, checked on read and safe under parallel use, so that builds of one service may share it.
       npm_config_cache: `${cache}/npm`,
-      npm_config_update_notifier: 'false',
-      npm_config_fund: 'false',
-      npm_config_audit: 'false',
       PIP_CACHE_DIR: `${cache}/pip`,
       GOMODCACHE: `${cache}/go-mod`,
+      ...toolSettings(this.#home),
       ...this.#options.env,
-      HOME: home,
+      HOME: this.#home,
     }
   }
 }
 
-/** Builds give way to what serves. */
-const BUILD_CPU_WEIGHT = 50
+/** Makes tools quiet, and lets what they install "globally" land in the home's prefix, where no rights are needed. */
+export function toolSettings(home: string): Record<string, string> {
+  return {
+    npm_config_update_notifier: 'false',
+    npm_config_fund: 'false',
+    npm_config_audit: 'false',
+    npm_config_prefix: `${home}/.local`,
+    PIP_DISABLE_PIP_VERSION_CHECK: '1',
+    GOBIN: `${home}/.local/bin`,
+  }
+}
 
 export async function removeBuildSandbox(sandbox: Sandbox, key: string): Promise<void> {
   const name = sandboxName(key)

@@ -1,23 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { LIMITS } from '../../core/limits.ts'
-import type { RecipeBuild } from '../../domain/service-config.ts'
-import { clearLayerCache, LayerCache } from './layer-cache.ts'
+import { LayerCache } from './layer-cache.ts'
+import type { LayerParts } from './layer-key.ts'
+import { LayerStore } from './layer-store.ts'
 
-const RECIPE: RecipeBuild = {
-  kind: 'recipe',
-  base: [],
-  os: null,
-  prepareCommands: [],
-  buildCommands: [],
-  deployFiles: ['.'],
-  cache: ['deps'],
-  addToRunPrepare: [],
-  env: {},
-  timeoutMs: 1000,
-}
+const PARTS: LayerParts = { os: null, base: [], prepareCommands: [], cache: ['deps'], toolchains: [], variables: '' }
 const FILES = 60
 let root: string
 let count = 0
@@ -34,7 +24,7 @@ function source(content: string | null): string {
 }
 const contents = (directory: string) =>
   readdirSync(join(directory, 'deps')).map((name) => readFileSync(join(directory, 'deps', name), 'utf8'))
-const cacheOf = (recipe: Partial<RecipeBuild> = {}) => new LayerCache(join(root, 'cache'), { ...RECIPE, ...recipe })
+const cacheOf = (parts: Partial<LayerParts> = {}) => new LayerCache(join(root, 'cache'), { ...PARTS, ...parts })
 
 test('builds that replace the layer while others read it: each gets one whole layer, a miss, or is told', async () => {
   await cacheOf().preserve(source('generation 0'))
@@ -64,7 +54,7 @@ test('what a killed build left is neither read nor kept for ever', async () => {
   mkdirSync(join(layers, 'young.incoming', 'deps'), { recursive: true })
   const longAgo = (Date.now() - LIMITS.buildHardTimeoutMs - 60_000) / 1000
   utimesSync(join(layers, 'dead.incoming'), longAgo, longAgo)
-  expect((await cacheOf().restore(source(null)))?.line).toBe('cache: miss (nothing was kept yet)')
+  expect((await cacheOf().restore(source(null)))?.line).toBe('build layer: miss (nothing was kept yet)')
   await cacheOf().preserve(source('x'))
   const names = readdirSync(layers)
   expect(names).toContain('young.incoming')
@@ -72,22 +62,44 @@ test('what a killed build left is neither read nor kept for ever', async () => {
 })
 
 test.each([
-  ['os', { os: 'debian' }],
-  ['base', { base: ['nodejs@22'] }],
-  ['prepareCommands', { prepareCommands: ['true'] }],
-  ['cache', { cache: ['deps', 'more'] }],
-] as const)('a change of %s drops the layer', async (_, change) => {
+  ['build.os', { os: 'debian' }],
+  ['build.base', { base: ['nodejs@22'] }],
+  ['build.prepareCommands', { prepareCommands: ['true'] }],
+  ['build.cache', { cache: ['deps', 'more'] }],
+  ['a toolchain of the host', { toolchains: ['nodejs 22.1.0'] }],
+] as const)('a change of %s drops the layer and is named', async (name, change) => {
   await cacheOf().preserve(source('x'))
-  expect((await cacheOf(change).restore(source(null)))?.line).toContain('miss (build.os, base')
+  expect((await cacheOf(change).restore(source(null)))?.line).toBe(`build layer: miss (${name} changed)`)
   await cacheOf(change).preserve(source('y'))
   expect((await cacheOf().restore(source(null)))?.line).toContain('miss')
 })
 
-test('a change of the build commands keeps it; clearing forgets it; without a list there is none', async () => {
+test('clearing forgets it; without a list there is none', async () => {
   await cacheOf().preserve(source('x'))
-  expect((await cacheOf({ buildCommands: ['other'] }).restore(source(null)))?.line).toContain(`hit, ${FILES} files`)
-  await clearLayerCache(join(root, 'cache'))
+  expect((await cacheOf().restore(source(null)))?.line).toContain(`hit, ${FILES} files`)
+  await new LayerStore(join(root, 'cache', 'layers')).clear()
   expect((await cacheOf().restore(source(null)))?.line).toContain('miss (nothing was kept yet)')
   expect(await cacheOf({ cache: [] }).restore(source(null))).toBeNull()
   expect(await cacheOf({ cache: [] }).preserve(source('x'))).toBeNull()
+})
+
+test('permissions and times come back: a compiler that compares ages finds outputs older than the sources of the next build', async () => {
+  const first = source(null)
+  writeFileSync(join(first, 'deps', 'out.o'), 'object', { mode: 0o640 })
+  utimesSync(join(first, 'deps', 'out.o'), 1_600_000_000, 1_600_000_000)
+  await cacheOf().preserve(first)
+  const second = source(null)
+  await cacheOf().restore(second)
+  const { mtimeMs, mode } = statSync(join(second, 'deps', 'out.o'))
+  expect([mtimeMs, mode & 0o777]).toEqual([1_600_000_000_000, 0o640])
+})
+
+test('a layer that is damaged is as good as none', async () => {
+  await cacheOf().preserve(source('x'))
+  const layers = join(root, 'cache', 'layers')
+  const [name = ''] = readdirSync(layers)
+  writeFileSync(join(layers, name, 'about.json'), '{"half')
+  expect((await cacheOf().restore(source(null)))?.line).toBe('build layer: miss (nothing was kept yet)')
+  await cacheOf().preserve(source('y'))
+  expect((await cacheOf().restore(source(null)))?.line).toContain('hit')
 })

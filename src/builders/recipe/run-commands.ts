@@ -1,12 +1,12 @@
 import { ShiplockError } from '../../core/errors.ts'
 import type { BuildLog } from './build-log.ts'
-import type { BuildSandbox } from './build-sandbox.ts'
+import type { CommandPlace } from './confined-run.ts'
 import { findFailureCause } from './failure-cause.ts'
 
 export interface RunCommandsOptions {
   /** The key of the configuration that holds the commands, for messages. */
-  readonly name: 'prepareCommands' | 'buildCommands'
-  readonly place: BuildSandbox
+  readonly name: 'build.prepareCommands' | 'build.buildCommands' | 'run.prepareCommands'
+  readonly place: CommandPlace
   readonly log: BuildLog
   readonly signal: AbortSignal
   /** On the monotonic clock, in ms. */
@@ -17,7 +17,7 @@ export interface RunCommandsOptions {
 export async function runCommands(commands: readonly string[], options: RunCommandsOptions): Promise<void> {
   for (const [index, command] of commands.entries()) {
     if (command.trim() === '') continue
-    await runOne(command, `build.${options.name}[${index}]`, options)
+    await runOne(command, `${options.name}[${index}]`, options)
   }
 }
 
@@ -31,6 +31,10 @@ async function runOne(command: string, where: string, { place, log, signal, dead
   const result = await place.run(['/bin/sh', flags, script], { timeoutMs, signal, onLine: (line) => log.output(line) })
   log.flush()
   const took = seconds(result.tookMs)
+  if (result.diskFull !== null) {
+    log.engine(`→ stopped after ${took}: ${result.diskFull}`)
+    throw outOfDisk(command, where, result.diskFull)
+  }
   if (result.aborted) {
     log.engine(`→ stopped after ${took}`)
     throw signal.reason
@@ -73,6 +77,13 @@ function timedOut(command: string, where: string, took: string | null): Shiplock
   return new ShiplockError('DEPLOYMENT_TIMEOUT', `${where} \`${firstLine(command)}\` was stopped ${when}: the time for the build is over`, {
     details: { command, where },
     hint: 'Raise build.timeout, or find out in the log what the command waits for.',
+  })
+}
+
+function outOfDisk(command: string, where: string, reason: string): ShiplockError {
+  return new ShiplockError('DISK_FULL', `${where} \`${firstLine(command)}\` was stopped: ${reason}`, {
+    details: { command, where },
+    hint: 'Let the build write less, e.g. prune development dependencies, or raise SHIPLOCK_BUILD_DISK_MB on the server.',
   })
 }
 

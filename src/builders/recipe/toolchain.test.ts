@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { parseBase, satisfies } from './toolchain.ts'
+import { parseBase } from './bases.ts'
+import { satisfies } from './toolchain.ts'
 
 test.each([
   ['nodejs@22', 'nodejs', '22'],

@@ -1,0 +1,103 @@
+import { statfs } from 'node:fs/promises'
+import { runCommand } from '../../core/exec.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { formatBytes } from './format-bytes.ts'
+
+export interface DiskWatchOptions {
+  /** What belongs to the build alone: all of it counts. */
+  readonly own: string
+  /** Shared with other builds: what is added while this one runs counts. null = none. */
+  readonly shared: string | null
+  readonly bytesMax: number
+  /** Bytes that must stay free on the volume. */
+  readonly reserveBytes?: number
+  readonly pollMs?: number
+}
+
+/** Share of the time that measuring may take: a tree of a million files takes a while to add up. */
+const MEASURE_SHARE = 0.1
+/** Shorter commands can't have filled a disk since the last look. */
+const UNSEEN_MS = 250
+
+/**
+ * Holds a build to its share of the disk, by looking: file systems without quotas know no limit per directory. `signal` fires once the
+ * build has passed its bound or the volume is nearly full; `reason` says which, naming the limit. A fast writer can pass the bound by
+ * what it writes between two looks.
+ */
+export class DiskWatch {
+  readonly #options: DiskWatchOptions
+  readonly #exceeded = new AbortController()
+  #sharedBefore = 0
+  #reason: string | null = null
+  #timer: NodeJS.Timeout | null = null
+  #measuring: Promise<void> = Promise.resolve()
+  #startedAt = 0
+
+  constructor(options: DiskWatchOptions) {
+    this.#options = options
+  }
+
+  get signal(): AbortSignal {
+    return this.#exceeded.signal
+  }
+
+  get reason(): string | null {
+    return this.#reason
+  }
+
+  /** Before the first command: what the shared directory has by then is not the build's. */
+  async open(): Promise<void> {
+    if (this.#options.shared !== null) [this.#sharedBefore = 0] = await usage([this.#options.shared])
+  }
+
+  start(): void {
+    this.#startedAt = performance.now()
+    this.#schedule(this.#options.pollMs ?? LIMITS.buildDiskPollMs)
+  }
+
+  /** Resolves when no look is under way any more; the last one has seen all that the command wrote. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    await this.#measuring
+    if (performance.now() - this.#startedAt >= UNSEEN_MS) await this.#look()
+  }
+
+  #schedule(afterMs: number): void {
+    this.#timer = setTimeout(() => {
+      this.#measuring = (async () => {
+        const began = performance.now()
+        await this.#look()
+        const took = performance.now() - began
+        if (this.#timer !== null && this.#reason === null) this.#schedule(Math.max(afterMs, took / MEASURE_SHARE))
+      })()
+    }, afterMs)
+  }
+
+  async #look(): Promise<void> {
+    if (this.#reason !== null) return
+    const { own, shared, bytesMax, reserveBytes = LIMITS.buildDiskReserveBytes } = this.#options
+    const [ownBytes = 0, sharedBytes = 0] = await usage(shared === null ? [own] : [own, shared])
+    const used = ownBytes + Math.max(0, sharedBytes - this.#sharedBefore)
+    if (used > bytesMax) this.#reason = `it uses ${formatBytes(used)} on disk, its limit is ${formatBytes(bytesMax)}`
+    else {
+      const { bavail, bsize } = await statfs(own)
+      const free = bavail * bsize
+      if (free < reserveBytes) {
+        this.#reason = `the volume of the data directory has ${formatBytes(free)} left, ${formatBytes(reserveBytes)} must stay free`
+      }
+    }
+    if (this.#reason !== null) this.#exceeded.abort(new Error(this.#reason))
+  }
+}
+
+/** Bytes on disk below each directory, hard links counted once. What vanishes meanwhile is left out. */
+export async function usage(directories: readonly string[]): Promise<number[]> {
+  const result = await runCommand('/usr/bin/env', ['du', '-sk', ...directories], { env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' } })
+  const sizes = result.stdout.split('\n').flatMap((line) => {
+    const [, kib, path] = /^(\d+)\s+(.*)$/.exec(line) ?? []
+    return kib === undefined ? [] : [[path, Number(kib) * 1024] as const]
+  })
+  const found = new Map(sizes)
+  return directories.map((directory) => found.get(directory) ?? 0)
+}
