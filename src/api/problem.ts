@@ -1,8 +1,6 @@
 import type { Problem } from '../contract/problem.ts'
 import { ERRORS, type ShiplockError, toShiplockError } from '../core/errors.ts'
 
-const DOCS = 'https://shiplock.dev/errors'
-
 /** Facts of a database fault are for the server's log. */
 const PRIVATE_DETAILS = new Set(['fault', 'isOutcomeUnknown', 'sqlState', 'constraint'])
 
@@ -10,7 +8,7 @@ const PRIVATE_DETAILS = new Set(['fault', 'isOutcomeUnknown', 'sqlState', 'const
 export function toProblem(error: unknown): Problem {
   const known = toShiplockError(error)
   return {
-    type: `${DOCS}#${known.code}`,
+    type: `urn:shiplock:error:${known.code}`,
     title: titleOf(known),
     status: ERRORS[known.code].http,
     detail: known.code === 'INTERNAL' ? 'the server failed; its log says why' : known.message,

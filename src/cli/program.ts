@@ -95,6 +95,7 @@ function addDeploying(program: Command, run: Runner): void {
         .default('sealed'),
     )
     .option('--plan', 'only show what would differ')
+    .option('--release-hold', 'only let automatic deployments go on again after an earlier rollback')
     .option('--force', 'also to a release whose last attempt failed, or that is live')
     .option('-m, --message <text>', 'note that stays with the deployment')
     .option('-d, --detach', 'queue it and return')

@@ -3,7 +3,7 @@ import { z } from 'zod'
 /** RFC 9457. `code` is stable and stands in docs/errors.md; `detail` is for people; `details` are facts for machines. */
 export const Problem = z
   .strictObject({
-    type: z.string().meta({ description: 'Address of the code in the error table.' }),
+    type: z.string().meta({ description: 'urn:shiplock:error:<code>; docs/errors.md explains each.' }),
     title: z.string(),
     status: z.number().int(),
     detail: z.string(),

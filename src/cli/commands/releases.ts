@@ -60,6 +60,8 @@ export interface RollbackOptions extends CommonOptions {
   readonly detach?: boolean
   readonly settled?: boolean
   readonly plan?: boolean
+  /** Goes nowhere: only lets automatic deployments go on. */
+  readonly releaseHold?: boolean
   readonly message?: string
 }
 
@@ -69,6 +71,12 @@ export async function rollback(given: string | undefined, options: RollbackOptio
   const connection = await context.connect()
   const { client } = connection
   const service = await requireServiceName(undefined, options, connection)
+  if (options.releaseHold === true) {
+    const released = await client.call('releaseHold', { params: { service }, query: scopeOf(options) })
+    if (terminal.isJson) terminal.json(released)
+    terminal.print(`${terminal.colors.green('✔')} automatic deployments of ${service} go on`)
+    return EXIT_CODES.ok
+  }
   const release = given === undefined ? undefined : parseRelease(given)
   const variables = options.env === 'current' ? 'current' : 'sealed'
   const force = options.force === true
