@@ -9,6 +9,7 @@ import type { Event, LogLine } from '../../src/contract/event.ts'
 import type { ServiceDetail } from '../../src/contract/service.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { builtFile, ensureBuilt } from './build.ts'
+import { PlainClient } from './edge-client.ts'
 import { endAll, leftoversOf, processesOf } from './leak-check.ts'
 
 export interface TestServerOptions {
@@ -189,12 +190,23 @@ export class TestServer {
     return processesOf(this.dataDirectory)
   }
 
+  /** One request to a service through the edge, on a connection of its own. */
+  async ask(service: string, path: string): Promise<{ readonly status: number; readonly version: string; readonly body: string }> {
+    const client = new PlainClient(this.edgePort, `${service}.localhost`)
+    try {
+      const { status, headers, body } = await client.request('GET', path)
+      return { status, version: headers.get('x-version') ?? '', body: body.toString() }
+    } finally {
+      client.close()
+    }
+  }
+
   // ── API
-  async api(method: string, path: string, body?: unknown): Promise<ApiReply> {
+  async api(method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<ApiReply> {
     const { url, token } = this.#api ?? { url: '', token: '' }
     const response = await fetch(`${url}${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
     const text = await response.text()

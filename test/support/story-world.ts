@@ -1,0 +1,60 @@
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
+import { removeTree } from '../../src/core/remove-tree.ts'
+import { Collector } from './collector.ts'
+import { LoadClient, type LoadOptions } from './load-client.ts'
+import { disposeServers, startTestServer, type TestServer, type TestServerOptions } from './server.ts'
+import { StoryRepo } from './story-repo.ts'
+
+/** What the stories of one file share: a server, a collector, repositories. `end` in `afterAll`. */
+export class StoryWorld {
+  readonly server: TestServer
+  readonly collector: Collector
+  readonly directory: string
+  readonly #loads: LoadClient[] = []
+
+  private constructor(server: TestServer, collector: Collector) {
+    this.server = server
+    this.collector = collector
+    this.directory = mkdtempSync('/tmp/sl-repos-')
+  }
+
+  static async begin(options: TestServerOptions = {}): Promise<StoryWorld> {
+    const collector = await Collector.start()
+    try {
+      return new StoryWorld(await startTestServer(options), collector)
+    } catch (error) {
+      await disposeServers()
+      await collector.stop()
+      throw error
+    }
+  }
+
+  /** A fresh repository of the story app, for a service of that name. */
+  repo(service: string): StoryRepo {
+    return new StoryRepo(join(this.directory, service), service, this.collector.env)
+  }
+
+  /** v1 of a service, live. */
+  async serving(service: string): Promise<StoryRepo> {
+    const repo = this.repo(service)
+    repo.commit('v1')
+    await this.server.deployed({ service, source: repo.source })
+    return repo
+  }
+
+  /** Constant load on a service; resolves once it is answered. */
+  async load(service: string, options: Partial<LoadOptions> = {}): Promise<LoadClient> {
+    const load = new LoadClient({ port: this.server.edgePort, host: `${service}.localhost`, ...options })
+    this.#loads.push(load)
+    await load.answers(5)
+    return load
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#loads.map((load) => load.stop()))
+    await disposeServers()
+    await this.collector.stop()
+    await removeTree(this.directory)
+  }
+}
