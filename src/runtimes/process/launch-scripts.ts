@@ -49,7 +49,8 @@ exec 4>>"$directory/started.$launch" 5>&2 2>/dev/null
 code=$?
 exec 4>&-
 [ -n "$kill" ] && { echo 1 >"$kill"; } 2>/dev/null
-kill "$keeper" 2>/dev/null
+kill "$keeper"
+wait "$keeper"
 echo "$code" >"$directory/exit.$launch"
 `.trim()
 
