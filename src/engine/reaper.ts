@@ -7,9 +7,10 @@ import type { DeploymentId, Digest } from '../domain/ids.ts'
 import { releasesToDelete } from '../domain/retention.ts'
 import { getServiceEnvironment } from '../store/sql/catalog.ts'
 import { appendEvents } from '../store/sql/events.ts'
+import { deleteOldAnswers } from '../store/sql/idempotency.ts'
 import { findInstance, listExpiredStandby, moveInstance, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
-import { listNeededTrees, listProtectedReleases, listReleases, markReleasesDeleted } from '../store/sql/releases.ts'
+import { listNeededLayers, listNeededTrees, listProtectedReleases, listReleases, markReleasesDeleted } from '../store/sql/releases.ts'
 import {
   filterKnownInstances,
   filterUnsettled,
@@ -34,7 +35,9 @@ export async function reap(dependencies: EngineDependencies): Promise<void> {
   await removeOldUploads(dependencies)
   await dropOldReleases(dependencies)
   await removeUnusedTrees(dependencies)
+  await removeUnusedLayers(dependencies)
   await removeLeftDirectories(dependencies)
+  await deleteOldAnswers(dependencies.database)
 }
 
 async function removeExpiredStandby(dependencies: EngineDependencies): Promise<void> {
@@ -158,6 +161,15 @@ async function removeUnusedTrees(dependencies: EngineDependencies): Promise<void
     const unused = stored.map((tree) => tree.digest).filter((digest: Digest) => !neededNow.has(digest))
     for (const digest of unused) await drivers.artifacts.remove(digest)
   })
+}
+
+/** What no kept release runs with goes once it has not been used for a day: the next attempt of a failed deployment may want it. */
+async function removeUnusedLayers({ database, drivers, clock }: EngineDependencies): Promise<void> {
+  const layers = (await drivers.runtimeLayers?.list()) ?? []
+  const idle = layers.filter((layer) => clock.now() - Date.parse(layer.usedAt) > LIMITS.runtimeLayerIdleMs)
+  if (idle.length === 0) return
+  const needed = await listNeededLayers(database)
+  for (const layer of idle) if (!needed.has(layer.id)) await drivers.runtimeLayers?.remove(layer.serviceEnvironmentId, layer.id)
 }
 
 async function removeLeftDirectories(dependencies: EngineDependencies): Promise<void> {
