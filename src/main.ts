@@ -8,7 +8,10 @@ import { createApiServer } from './api/api-server.ts'
 import { createApi } from './api/create-api.ts'
 import type { ApiDependencies } from './api/dependencies.ts'
 import { createTreeStore } from './artifacts/tree-store.ts'
-import { createRecipeBuilder } from './builders/recipe/recipe-builder.ts'
+import type { BuildCaches } from './builders/build-caches.ts'
+import { createBuildCaches } from './builders/recipe/build-cache-store.ts'
+import { buildLimits, createRecipeBuilder } from './builders/recipe/recipe-builder.ts'
+import { createRuntimeLayers } from './builders/recipe/runtime-layer-store.ts'
 import { resolveService } from './config/resolve.ts'
 import { loadSettings, type Settings } from './config/settings.ts'
 import { resolveVariables } from './config/variables.ts'
@@ -99,7 +102,8 @@ async function assemble(
   const runtime = new ProcessRuntime({ stateDirectory: join(data, 'instances'), sandbox, logger })
   await runtime.open()
   stops.push(async () => runtime.close())
-  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime })
+  const caches = createBuildCaches({ directory: join(data, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
+  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches })
   const engine: EngineDependencies = {
     database,
     drivers,
@@ -178,18 +182,31 @@ async function keepDatabase(settings: Settings, logger: Logger, database: Databa
 function composeDrivers(
   settings: Settings,
   logger: Logger,
-  parts: { sandbox: Sandbox; edge: EmbeddedEdge; uploads: ReturnType<typeof createUploadStore>; runtime: ProcessRuntime },
+  parts: {
+    sandbox: Sandbox
+    edge: EmbeddedEdge
+    uploads: ReturnType<typeof createUploadStore>
+    runtime: ProcessRuntime
+    caches: BuildCaches
+  },
 ): Drivers {
   const data = settings.dataDirectory
-  const { runtime } = parts
+  const { runtime, sandbox, caches } = parts
+  const limits = buildLimits({
+    cpus: settings.buildCpus,
+    diskBytes: settings.buildDiskMb * 1024 ** 2,
+    ...(settings.buildMemoryMb === null ? {} : { memoryMb: settings.buildMemoryMb }),
+  })
+  const { bases } = settings
   return {
     sources: {
       git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), logger }),
       upload: parts.uploads,
       image: null,
     },
-    builders: { recipe: createRecipeBuilder({ sandbox: parts.sandbox, logger }), dockerfile: null, image: null },
+    builders: { recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }), dockerfile: null, image: null },
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
+    runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
     scanner: createUnavailableScanner('no scanner is configured on this server'),
     registry: createLocalRegistry(),
     runtime,

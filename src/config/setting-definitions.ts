@@ -18,6 +18,15 @@ export interface Settings {
   readonly apiListen: ListenAddress
   readonly edgeListen: ListenAddress
   readonly edgeWorkers: number
+  /** Of one build, where the host can hold it to that; null = no limit. */
+  readonly buildCpus: number | null
+  /** null = the builder's own default. */
+  readonly buildMemoryMb: number | null
+  readonly buildDiskMb: number
+  /** Build caches of all services together. */
+  readonly buildCacheMb: number
+  /** Base as written in a recipe → image, or directory of this host. */
+  readonly bases: ReadonlyMap<string, string>
   readonly runtime: RuntimeName
   readonly logLevel: LogLevel
   /** Git repositories may be named by a local path or file URL. */
@@ -126,6 +135,46 @@ export const SETTING_DEFINITIONS: Definitions = {
     parse: (text) => wholeNumber(text, 1, LIMITS.edgeWorkers),
     default: (host) => Math.min(4, Math.max(1, Math.floor(host.cores / 2))),
   },
+  buildCpus: {
+    variable: 'SHIPLOCK_BUILD_CPUS',
+    about: 'Cores that one build may use, where the host has cgroups.',
+    example: '2',
+    defaultText: 'no limit, but builds give way to what serves',
+    parse: (text) => wholeNumber(text, 1, LIMITS.buildCpus),
+    default: () => null,
+  },
+  buildMemoryMb: {
+    variable: 'SHIPLOCK_BUILD_MEMORY_MB',
+    about: 'Memory that one build may use, in MiB, where the host has cgroups.',
+    example: '2048',
+    defaultText: "three quarters of the host's memory",
+    parse: (text) => wholeNumber(text, 64, 1_048_576),
+    default: () => null,
+  },
+  buildDiskMb: {
+    variable: 'SHIPLOCK_BUILD_DISK_MB',
+    about: 'What one build may write, in MiB. A build that writes more is stopped.',
+    example: '20480',
+    defaultText: String(LIMITS.buildDiskBytes / 1024 ** 2),
+    parse: (text) => wholeNumber(text, 64, 16_777_216),
+    default: () => LIMITS.buildDiskBytes / 1024 ** 2,
+  },
+  buildCacheMb: {
+    variable: 'SHIPLOCK_BUILD_CACHE_MB',
+    about: 'Size of the build caches of all services together, in MiB. What was used longest ago is dropped first.',
+    example: '20480',
+    defaultText: String(LIMITS.buildCacheBytes / 1024 ** 2),
+    parse: (text) => wholeNumber(text, 0, 16_777_216),
+    default: () => LIMITS.buildCacheBytes / 1024 ** 2,
+  },
+  bases: {
+    variable: 'SHIPLOCK_BASES',
+    about: 'Overrides of the table of bases in docs/builds.md: `base=image` or `base=/directory` with a `bin` in it, commas between them.',
+    example: 'nodejs@22=/opt/node-22,python=registry.example.com/python:3.12',
+    defaultText: 'none',
+    parse: parseBases,
+    default: () => new Map(),
+  },
   runtime: {
     variable: 'SHIPLOCK_RUNTIME',
     about: 'What runs the instances.',
@@ -165,13 +214,28 @@ export const SETTING_DEFINITIONS: Definitions = {
 /** A value as the docs and `doctor` show it. */
 export function formatSetting(value: Settings[keyof Settings]): string {
   if (value === null) return 'none'
-  return typeof value === 'object' ? formatListenAddress(value) : String(value)
+  if (value instanceof Map) return [...value].map(([base, meaning]) => `${base}=${meaning}`).join(',') || 'none'
+  return typeof value === 'object' ? formatListenAddress(value as ListenAddress) : String(value)
 }
 
 function parseDatabaseUrl(text: string): Parsed<string> {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || !['postgres:', 'postgresql:'].includes(url.protocol)) return { problem: 'must be a postgres:// URL' }
   return { value: text }
+}
+
+function parseBases(text: string): Parsed<ReadonlyMap<string, string>> {
+  const bases = new Map<string, string>()
+  for (const entry of text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')) {
+    const [, base, meaning] = /^([A-Za-z][\w@:.-]{0,80})=([\w./:@-]{1,500})$/.exec(entry) ?? []
+    if (base === undefined || meaning === undefined)
+      return { problem: `has ${JSON.stringify(entry.slice(0, 80))}, which is not base=image or base=/directory` }
+    bases.set(base, meaning)
+  }
+  return { value: bases }
 }
 
 function parseDomain(text: string): Parsed<string> {

@@ -10,6 +10,8 @@ export const CRASH_POINTS = [
   'build.sandbox-made',
   'build.done-not-stored',
   'build.stored-not-recorded',
+  'prepare.before',
+  'prepare.made-not-recorded',
   'release-command.before',
   'release-command.done-not-recorded',
   'launch.before',

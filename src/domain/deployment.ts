@@ -33,7 +33,16 @@ export type Revision =
 
 /** What a build yields, always named by content. */
 export type Artifact =
-  | { readonly kind: 'tree'; readonly digest: Digest; readonly files: number; readonly bytes: number }
+  | {
+      readonly kind: 'tree'
+      readonly digest: Digest
+      readonly files: number
+      readonly bytes: number
+      /** Stored tree of what `build.addToRunPrepare` selected, where it selects something. */
+      readonly prepareFiles?: Digest
+      /** The runtime layer that stands beside it in every instance, from prepare on, where there is one. */
+      readonly runtimeLayer?: string
+    }
   | {
       readonly kind: 'image'
       readonly digest: Digest

@@ -1,7 +1,7 @@
 import { crashPoint } from '../core/crash-points.ts'
 import type { Instance } from '../domain/deployment.ts'
 import type { InstanceSpec } from '../runtimes/runtime.ts'
-import { artifactDirectoryOf } from '../stages/artifact.ts'
+import { artifactDirectoryOf, runtimeSupportOf } from '../stages/artifact.ts'
 import type { StageContext } from '../stages/stage.ts'
 import type { Queryable } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
@@ -70,6 +70,7 @@ export async function instanceSpec(
     },
     artifact: release.artifact,
     artifactDirectory: await artifactDirectoryOf(dependencies.drivers, release.artifact),
+    ...(await runtimeSupportOf(dependencies.drivers, target.id, release.artifact, release.config)),
     initCommands: run.initCommands,
     initFailure: run.initFailure,
     startCommands: run.startCommands,

@@ -27,12 +27,21 @@ export interface Labels {
   readonly title: string
 }
 
+/** What stands beside the artifact in instances and tasks. */
+export interface RuntimeSupport {
+  /** What `run.prepareCommands` made, read only for the runtime, and the home directory as which instances see a copy of it. */
+  readonly layer: { readonly directory: string; readonly home: string } | null
+  /** Directories of programs that `run.base` puts first on the PATH. */
+  readonly toolDirectories: readonly string[]
+}
+
 export interface InstanceSpec {
   readonly id: InstanceId
   readonly labels: Labels
   readonly artifact: Artifact
   /** Directory that holds the tree artifact, read only for the runtime; null for images. */
   readonly artifactDirectory: string | null
+  readonly support?: RuntimeSupport
   readonly initCommands: readonly string[]
   readonly initFailure: 'continue' | 'fail'
   readonly startCommands: readonly string[]
@@ -55,6 +64,7 @@ export interface TaskSpec {
   readonly labels: Labels
   readonly artifact: Artifact
   readonly artifactDirectory: string | null
+  readonly support?: RuntimeSupport
   readonly command: string
   readonly env: Readonly<Record<string, string>>
   readonly cpu: CpuClass
@@ -145,7 +155,17 @@ export interface Runtime {
    * Empty when nothing is odd or nothing can be said.
    */
   diagnose(id: InstanceId): Promise<readonly string[]>
-  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult>
+  /**
+   * `signal` ends the task: nothing of it runs when this rejects. `letGo` only ends the waiting: the task goes on, and the next call with
+   * its id takes it up or finds its result. That is how a server stops without cutting a migration in two.
+   */
+  runTask(
+    spec: TaskSpec,
+    onLine: (line: string) => void,
+    fence: number,
+    signal: AbortSignal,
+    letGo?: AbortSignal,
+  ): Promise<TaskResult>
   /** Removes what a task left, its recorded result too. */
   removeTask(id: string, fence: number): Promise<void>
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Builder, BuildRequest } from '../builders/builder.ts'
+import type { Builder, BuildOutput, BuildRequest } from '../builders/builder.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Artifact } from '../domain/deployment.ts'
@@ -22,7 +22,7 @@ export const build: Stage = {
       context.crashPoint('build.sandbox-made')
       const output = await builder.build(request)
       context.crashPoint('build.done-not-stored')
-      const artifact = output.kind === 'image' ? output.artifact : await context.drivers.artifacts.put(output.directory)
+      const artifact = await store(context, output)
       context.crashPoint('build.stored-not-recorded')
       return done(describe(artifact), { facts: { buildKey, artifact } })
     } finally {
@@ -34,6 +34,14 @@ export const build: Stage = {
     if (context.facts.config === null) return
     await builderOf(context).cleanUp({ key: keyOf(context), workDirectory: context.directories.scratch })
   },
+}
+
+async function store({ drivers }: StageContext, output: BuildOutput): Promise<Artifact> {
+  if (output.kind === 'image') return output.artifact
+  const { prepareDirectory = null } = output
+  const prepareFiles = prepareDirectory === null ? null : (await drivers.artifacts.put(prepareDirectory)).digest
+  const artifact = await drivers.artifacts.put(output.directory)
+  return prepareFiles === null ? artifact : { ...artifact, prepareFiles }
 }
 
 function builderOf(context: StageContext): Builder {
@@ -72,7 +80,10 @@ async function requestOf(context: StageContext): Promise<BuildRequest> {
 }
 
 async function isKept(context: StageContext, artifact: Artifact): Promise<boolean> {
-  return artifact.kind === 'image' || (await context.drivers.artifacts.find(artifact.digest)) !== null
+  if (artifact.kind === 'image') return true
+  const { artifacts } = context.drivers
+  const { digest, prepareFiles } = artifact
+  return (await artifacts.find(digest)) !== null && (prepareFiles === undefined || (await artifacts.find(prepareFiles)) !== null)
 }
 
 function describe(artifact: Artifact): string {

@@ -1,5 +1,5 @@
 import { ShiplockError } from '../core/errors.ts'
-import { artifactDirectoryOf, artifactOf } from './artifact.ts'
+import { artifactDirectoryOf, artifactOf, runtimeSupportOf } from './artifact.ts'
 import { configOf } from './build.ts'
 import { labelsOf } from './instance-labels.ts'
 import { done, type Stage, type StageContext, skipped } from './stage.ts'
@@ -24,6 +24,7 @@ export const releaseCommand: Stage = {
         labels: labelsOf(context),
         artifact,
         artifactDirectory: await artifactDirectoryOf(context.drivers, artifact),
+        ...(await runtimeSupportOf(context.drivers, context.deployment.serviceEnvironmentId, artifact, config)),
         command,
         env: await context.variables(),
         cpu: config.run.cpu,

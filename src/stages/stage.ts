@@ -1,5 +1,6 @@
 import type { ArtifactStore } from '../artifacts/artifact-store.ts'
 import type { Builder } from '../builders/builder.ts'
+import type { RuntimeLayers } from '../builders/runtime-layers.ts'
 import type { Clock } from '../core/clock.ts'
 import type { CrashPoint } from '../core/crash-points.ts'
 import type { Deployment, DeploymentFacts, Instance, Source } from '../domain/deployment.ts'
@@ -30,6 +31,8 @@ export interface Drivers {
   readonly sources: Readonly<Record<Source['kind'], SourceFetcher | null>>
   readonly builders: Readonly<Record<BuildConfig['kind'], Builder | null>>
   readonly artifacts: ArtifactStore
+  /** null = instances get nothing beside their artifact. */
+  readonly runtimeLayers: RuntimeLayers | null
   readonly scanner: Scanner
   readonly registry: Registry
   readonly runtime: Runtime

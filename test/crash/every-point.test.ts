@@ -35,6 +35,10 @@ const runsReleaseCommand: Scenario = {
   act: () => deploy({}, { deploy: { releaseCommand: RELEASE_COMMAND } }),
   status: 'running',
 }
+const preparesRuntime: Scenario = {
+  act: () => deploy({}, { run: { prepareCommands: [`echo ${number} > version`] } }),
+  status: 'running',
+}
 const stopsOldFirst: Scenario = { act: () => deploy({}, { deploy: { temporaryShutdown: true } }), status: 'running' }
 const failsToStart: Scenario = { act: () => deploy({ exitAtStart: 1 }), status: 'failed' }
 const crashesInBake: Scenario = {
@@ -56,6 +60,8 @@ const SCENARIOS: Readonly<Record<CrashPoint, Scenario>> = {
   'build.sandbox-made': deploysNew,
   'build.done-not-stored': deploysNew,
   'build.stored-not-recorded': deploysNew,
+  'prepare.before': preparesRuntime,
+  'prepare.made-not-recorded': preparesRuntime,
   'release-command.before': runsReleaseCommand,
   'release-command.done-not-recorded': runsReleaseCommand,
   'launch.before': deploysNew,

@@ -24,6 +24,8 @@ import { type Step, type StepHook, TestServer } from './engine-server.ts'
 import { eventually } from './eventually.ts'
 
 export interface WorldOptions {
+  /** Used and emptied, not dropped; without it the world has one of its own. */
+  readonly test?: TestDatabase
   readonly slots?: number
   readonly buildTimeoutMs?: number
 }
@@ -153,7 +155,8 @@ export class World {
     this.hooks = []
     this.edge.heal()
     for (const server of this.servers) await server.stop()
-    await this.test.drop()
+    if (this.#options.test === undefined) await this.test.drop()
+    else await this.database.query('truncate servers, projects, tokens, idempotency_keys, events restart identity cascade')
     await this.host.close()
     await removeTree(this.workDirectory)
   }
@@ -180,6 +183,7 @@ export class World {
       sources: { git: fakeSource(this.repository), upload: null, image: null },
       builders: { recipe: this.builder, dockerfile: null, image: null },
       artifacts: this.artifacts,
+      runtimeLayers: null,
       scanner: createUnavailableScanner('a test'),
       registry: createLocalRegistry(),
       runtime: this.runtime,
@@ -224,5 +228,5 @@ export function deploymentOf(host: FakeHost, id: InstanceId): DeploymentId {
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const workDirectory = await mkdtemp(join(tmpdir(), 'shiplock-engine-'))
   await mkdir(join(workDirectory, 'deployments'))
-  return new World(await freshDatabase(), workDirectory, options)
+  return new World(options.test ?? (await freshDatabase()), workDirectory, options)
 }

@@ -64,6 +64,7 @@ export const BASES: Readonly<Record<string, BaseDefinition>> = {
     toolchain: { argv: ['go', 'version'], version: /go(\d[\d.]*)/, places: ['/usr/local/go/bin', '/usr/lib/go/bin'] },
   },
   php: {
+    aliases: ['php-nginx', 'php-apache'],
     image: hub('php:{v}-cli'),
     alpineImage: hub('php:{v}-cli-alpine'),
     version: '8.3',
@@ -114,13 +115,14 @@ export interface ParsedBase {
   readonly wanted: string | null
 }
 
+const ANY_VERSION = new Set(['latest', 'lts', 'stable'])
 const ALIASES = new Map(Object.entries(BASES).flatMap(([name, { aliases = [] }]) => aliases.map((alias) => [alias, name] as const)))
 
 /** `nodejs@22` → nodejs, 22; also `node:22` and a bare name. */
 export function parseBase(base: string): ParsedBase {
   const [, name = base, version] = /^([A-Za-z][A-Za-z0-9_-]*?)(?:[@:]v?(.+))?$/.exec(base.trim()) ?? []
   const lower = name.toLowerCase()
-  return { name: ALIASES.get(lower) ?? lower, wanted: version === undefined || version === 'latest' ? null : version }
+  return { name: ALIASES.get(lower) ?? lower, wanted: version === undefined || ANY_VERSION.has(version) ? null : version }
 }
 
 /** What SHIPLOCK_BASES says of a base, under whichever of its names. */

@@ -6,6 +6,7 @@ import type { CommandOutcome } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import type { RunRecord } from './instance-record.ts'
 import { type Launcher, MOUNT_POINT } from './launcher.ts'
+import { supportBeside } from './run-support.ts'
 
 /**
  * Runs a command in the file system and environment of a running instance. It has a sandbox of its own: processes of the instance are
@@ -21,15 +22,18 @@ export async function execBeside(
   const { sandbox } = launcher
   const name = `exec-${record.id}-${randomBytes(4).toString('hex')}`
   const output = new Tail()
+  const environment = await launcher.environment(directory)
+  const support = supportBeside(directory, environment)
   try {
     const confined = await sandbox.prepare({
       name,
       projectId: record.labels.projectId,
       argv: ['/bin/sh', '-c', command],
-      env: await launcher.environment(directory),
+      env: environment,
       directory: join(directory, 'root'),
       mountPoint: MOUNT_POINT,
-      mounts: [],
+      mounts: support.mounts,
+      searchFirst: support.searchFirst,
       workingDirectory: '',
       memoryMb: record.memoryMb,
       cpus: CPU_CLASSES[record.cpu].cores,

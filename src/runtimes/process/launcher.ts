@@ -21,6 +21,7 @@ export interface LaunchRequest {
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly mounts: SandboxSpec['mounts']
+  readonly searchFirst?: readonly string[]
   readonly cpu: CpuClass
   readonly memoryMb: number
 }
@@ -108,6 +109,7 @@ export class Launcher {
       directory: join(directory, 'root'),
       mountPoint: MOUNT_POINT,
       mounts: request.mounts,
+      searchFirst: request.searchFirst ?? [],
       workingDirectory: '',
       memoryMb: request.memoryMb,
       cpus: CPU_CLASSES[request.cpu].cores,

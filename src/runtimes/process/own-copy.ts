@@ -37,7 +37,8 @@ export async function ownCopy(sandbox: Sandbox, directory: string, spec: TreeSpe
   await rename(partial, root)
 }
 
-async function copyTree(from: string, to: string, signal: AbortSignal): Promise<void> {
+/** With links, modes and times, sharing blocks where the file system can. */
+export async function copyTree(from: string, to: string, signal: AbortSignal): Promise<void> {
   for (const options of [['-a', '--reflink=auto'], ['-a']]) {
     const result = await runCommand('/bin/cp', [...options, '--', from, to], { env: { LC_ALL: 'C' }, signal })
     if (result.exitCode === 0) return

@@ -34,6 +34,7 @@ import { orphanLabels, titleOf } from './orphan-labels.ts'
 import { ownCopy } from './own-copy.ts'
 import { PortBook } from './ports.ts'
 import { RunDirectory } from './run-directory.ts'
+import { laySupport } from './run-support.ts'
 import { StaticSite } from './static-site.ts'
 import { Tasks } from './tasks.ts'
 
@@ -201,8 +202,14 @@ export class ProcessRuntime implements Runtime {
     return diagnoseListeners(state.record.port, this.#options.sandbox.processes(id))
   }
 
-  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult> {
-    return this.#tasks.run(spec, onLine, fence, signal)
+  runTask(
+    spec: TaskSpec,
+    onLine: (line: string) => void,
+    fence: number,
+    signal: AbortSignal,
+    letGo?: AbortSignal,
+  ): Promise<TaskResult> {
+    return this.#tasks.run(spec, onLine, fence, { signal, letGo: letGo ?? new AbortController().signal })
   }
 
   removeTask(id: string, fence: number): Promise<void> {
@@ -213,14 +220,16 @@ export class ProcessRuntime implements Runtime {
   async #launch(directory: string, spec: InstanceSpec, found: RunRecord | null, fence: number, signal: AbortSignal): Promise<RunRecord> {
     await this.#launcher.makeDirectory(directory)
     await ownCopy(this.#options.sandbox, directory, spec, signal)
+    const support = await laySupport(this.#options.sandbox, directory, { ...spec, projectId: spec.labels.projectId }, signal)
     const port = await this.#reserve(spec, found?.port ?? null)
     const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
     const record = newRecord(spec, fence, port)
     return this.#launcher.launch(directory, spec.id, record, {
       projectId: spec.labels.projectId,
       argv: runScript(spec.initFailure, spec.initCommands, site === null ? ['shell', ...spec.startCommands] : ['exec', ...site.argv]),
-      env: { ...spec.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
-      mounts: site?.mounts ?? [],
+      env: { ...spec.env, ...support.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
+      mounts: [...support.mounts, ...(site?.mounts ?? [])],
+      searchFirst: support.searchFirst,
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
     })

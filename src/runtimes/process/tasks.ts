@@ -11,8 +11,15 @@ import { assertFence, type Launcher, type RunState } from './launcher.ts'
 import { LogWatch } from './log-watch.ts'
 import { ownCopy } from './own-copy.ts'
 import { RunDirectory } from './run-directory.ts'
+import { laySupport } from './run-support.ts'
 
 const TASK_ID = /^[a-z0-9][a-z0-9_-]{0,100}$/
+/** As `Runtime.runTask` has them. */
+export interface TaskSignals {
+  readonly signal: AbortSignal
+  readonly letGo: AbortSignal
+}
+
 const GRACE_MS = 5000
 const POLL_MS = 50
 
@@ -34,12 +41,14 @@ export class Tasks {
     for (const watch of this.#watches) watch.stop()
   }
 
-  async run(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult> {
+  async run(spec: TaskSpec, onLine: (line: string) => void, fence: number, signals: TaskSignals): Promise<TaskResult> {
     const directory = this.#path(spec.id)
-    const begun = await this.#locks.run(spec.id, () => this.#begin(directory, spec, fence, signal))
+    const either = AbortSignal.any([signals.signal, signals.letGo])
+    either.throwIfAborted()
+    const begun = await this.#locks.run(spec.id, () => this.#begin(directory, spec, fence, either))
     const isFound = begun.kind === 'ended'
-    const ended = isFound ? begun : await this.#follow(directory, spec, begun.record, onLine, signal)
-    if (isFound) await this.#replay(directory, onLine, signal)
+    const ended = isFound ? begun : await this.#follow(directory, spec, begun.record, onLine, signals)
+    if (isFound) await this.#replay(directory, onLine, either)
     const { record } = ended
     const tookMs = ended.outcome.exitedAt === null ? 0 : Math.max(0, Date.parse(ended.outcome.exitedAt) - Date.parse(record.launchedAt))
     return { exitCode: record.timedOut ? null : ended.outcome.exitCode, timedOut: record.timedOut, tookMs, found: isFound }
@@ -59,18 +68,24 @@ export class Tasks {
     assertFence(found, fence)
     if (found !== null && !this.#launcher.cancelUnclaimed(directory, found)) {
       const state = await this.#launcher.settle(directory, sandboxName(spec.id))
-      if (state.kind === 'running') return { kind: 'begun', record: state.record }
+      if (state.kind === 'running') {
+        const adopted = { ...state.record, fence }
+        await writeRecord(directory, adopted)
+        return { kind: 'begun', record: adopted }
+      }
     }
     const state = await this.#launcher.settle(directory, sandboxName(spec.id))
     // A run that was killed without a result is no result: it runs again.
     if (state.kind === 'ended' && (state.outcome.exitCode !== null || state.record.timedOut) && !isCut(state)) return state
     await this.#launcher.makeDirectory(directory)
     await ownCopy(this.#launcher.sandbox, directory, spec, signal)
+    const support = await laySupport(this.#launcher.sandbox, directory, { ...spec, projectId: spec.labels.projectId }, signal)
     const record = await this.#launcher.launch(directory, sandboxName(spec.id), newRecord(spec, fence, null), {
       projectId: spec.labels.projectId,
       argv: runScript('continue', [], ['shell', spec.command]),
-      env: spec.env,
-      mounts: [],
+      env: { ...spec.env, ...support.env },
+      mounts: support.mounts,
+      searchFirst: support.searchFirst,
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
     })

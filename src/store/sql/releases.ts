@@ -93,7 +93,18 @@ export async function markReleasesDeleted(tx: Queryable, ids: readonly ReleaseId
 export async function listNeededTrees(db: Queryable): Promise<Set<string>> {
   const rows = await db.query<{ digest: string }>(
     `select artifact->>'digest' as digest from releases where deleted_at is null and artifact->>'kind' = 'tree'
-     union select facts->'artifact'->>'digest' from deployments where not settled and facts->'artifact'->>'kind' = 'tree'`,
+     union select facts->'artifact'->>'digest' from deployments where not settled and facts->'artifact'->>'kind' = 'tree'
+     union select artifact->>'prepareFiles' from releases where deleted_at is null and artifact ? 'prepareFiles'
+     union select facts->'artifact'->>'prepareFiles' from deployments where not settled and facts->'artifact' ? 'prepareFiles'`,
   )
   return new Set(rows.map((row) => row.digest))
+}
+
+/** Ids of runtime layers that some kept release, or some unsettled deployment, still needs. */
+export async function listNeededLayers(db: Queryable): Promise<Set<string>> {
+  const rows = await db.query<{ id: string }>(
+    `select artifact->>'runtimeLayer' as id from releases where deleted_at is null and artifact ? 'runtimeLayer'
+     union select facts->'artifact'->>'runtimeLayer' from deployments where not settled and facts->'artifact' ? 'runtimeLayer'`,
+  )
+  return new Set(rows.map((row) => row.id))
 }
