@@ -3,7 +3,7 @@ import { createColors } from 'picocolors'
 import { describe, expect, test } from 'vitest'
 import { count, formatAgo, formatBytes, formatClock, formatTook } from './format.ts'
 import { table } from './table.ts'
-import { fit } from './terminal.ts'
+import { fitted } from './terminal.ts'
 
 describe('figures for people', () => {
   test.each([
@@ -53,9 +53,9 @@ describe('table', () => {
 
 describe('fit', () => {
   test('I9: escape sequences of others never reach the terminal', () => {
-    const shown = fit('a\u001b[2Jb\u001b]0;title\u0007c\r\n', 80)
+    const shown = fitted('a\u001b[2Jb\u001b]0;title\u0007c\r\n', 80)
     for (const character of ['\u001b', '\u0007', '\r', '\n']) expect(shown).not.toContain(character)
   })
 
-  test('what is too long is cut with a mark', () => expect(fit('abcdefgh', 5)).toBe('abcd…'))
+  test('what is too long is cut with a mark', () => expect(fitted('abcdefgh', 5)).toBe('abcd…'))
 })

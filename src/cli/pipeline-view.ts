@@ -1,7 +1,7 @@
 import type { Deployment, StageTiming } from '../contract/deployment.ts'
 import type { LogLine } from '../contract/event.ts'
 import { formatTook } from './format.ts'
-import { fit, type Terminal } from './terminal.ts'
+import { fitted, type Terminal } from './terminal.ts'
 
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const
 const FRAME_MS = 100
@@ -36,7 +36,7 @@ export function renderStage(stage: StageTiming, terminal: Pick<Terminal, 'colors
   }[stage.outcome ?? 'running']
   const name = stage.stage.padEnd(STAGE_WIDTH)
   const took = (stage.outcome === 'skipped' || stage.tookMs === null ? '' : formatTook(stage.tookMs)).padStart(TOOK_WIDTH)
-  const reason = fit(stage.reason ?? '', Math.max(20, terminal.columns - STAGE_WIDTH - TOOK_WIDTH - 8))
+  const reason = fitted(stage.reason ?? '', Math.max(20, terminal.columns - STAGE_WIDTH - TOOK_WIDTH - 8))
   const line = `  ${glyph} ${stage.outcome === 'skipped' ? colors.dim(name) : name}${took}  ${colors.dim(reason)}`
   return line.trimEnd()
 }
@@ -62,13 +62,13 @@ class PlainView implements PipelineView {
   }
 
   update(deployment: Deployment, waitsFor: string | null): void {
-    if (waitsFor !== null && waitsFor !== this.#waited) this.#terminal.print(`  … ${fit(waitsFor, 200)}`)
+    if (waitsFor !== null && waitsFor !== this.#waited) this.#terminal.print(`  … ${fitted(waitsFor, 200)}`)
     this.#waited = waitsFor
     for (const stage of this.#ended.take(deployment)) this.#terminal.print(renderStage(stage, this.#terminal))
   }
 
   line(line: LogLine): void {
-    this.#terminal.print(`    ${this.#terminal.colors.dim('|')} ${fit(line.text, 1000)}`)
+    this.#terminal.print(`    ${this.#terminal.colors.dim('|')} ${fitted(line.text, 1000)}`)
   }
 
   note(text: string): void {
@@ -147,12 +147,12 @@ class LiveView implements PipelineView {
     const running = deployment?.stages.find((stage) => stage.outcome === null)
     if (running === undefined) {
       const what = this.#waitsFor ?? deployment?.statusReason ?? ''
-      return [`  ${spinner} ${fit(what === '' ? 'waiting' : what, columns - 6)}`]
+      return [`  ${spinner} ${fitted(what === '' ? 'waiting' : what, columns - 6)}`]
     }
     const took = formatTook(Math.max(0, Date.now() - Date.parse(running.startedAt))).padStart(TOOK_WIDTH)
     return [
       `  ${spinner} ${running.stage.padEnd(STAGE_WIDTH)}${took}`,
-      ...this.#lines.map((line) => `      ${colors.dim(`│ ${fit(line, columns - 10)}`)}`),
+      ...this.#lines.map((line) => `      ${colors.dim(`│ ${fitted(line, columns - 10)}`)}`),
     ]
   }
 }

@@ -4,7 +4,7 @@ import { hasServed } from './follow-deployment.ts'
 import { count, formatTook } from './format.ts'
 import { renderStage } from './pipeline-view.ts'
 import { renderFailure } from './render-error.ts'
-import { fit, type Terminal } from './terminal.ts'
+import { fitted, type Terminal } from './terminal.ts'
 
 /** What the edge saw during the swap, in one line. */
 export function renderReceipt(receipt: SwapReceipt): string {
@@ -37,7 +37,7 @@ export function renderResult(deployment: Deployment, terminal: Terminal): string
     `  ${colors.green('✔')} ${colors.bold(label)} is live${took === null ? '' : ` after ${formatTook(took)}`}`,
     `    ${colors.cyan(deployment.url)}`,
     ...(deployment.receipt === null ? [] : [`    ${colors.dim(`Swap: ${renderReceipt(deployment.receipt)}`)}`]),
-    ...deployment.warnings.map((warning) => `    ${colors.yellow('!')} ${fit(warning, 300)}`),
+    ...deployment.warnings.map((warning) => `    ${colors.yellow('!')} ${fitted(warning, 300)}`),
     ...(deployment.settled || !hasWayBack(deployment) || deployment.bakeMs === null || deployment.bakeMs === 0
       ? []
       : [`    ${colors.dim(`It is watched for ${formatTook(deployment.bakeMs)}; on trouble the version before comes back by itself.`)}`]),
@@ -74,10 +74,11 @@ export function renderLedger(deployment: Deployment, terminal: Terminal): string
 
 export function describeSource(deployment: Pick<Deployment, 'revision' | 'source'>): string {
   const { revision, source } = deployment
-  if (revision?.kind === 'git') return `${revision.commit.slice(0, 12)} ${fit(revision.message.split('\n')[0] ?? '', 60)}`
+  if (revision?.kind === 'git') return `${revision.commit.slice(0, 12)} ${fitted(revision.message.split('\n')[0] ?? '', 60)}`
   if (revision?.kind === 'image') return printable(revision.reference)
   if (source?.kind === 'git') return printable(source.ref === null ? source.url : `${source.url}#${source.ref}`)
-  if (source?.kind === 'upload') return `upload${source.label === null ? '' : ` of ${fit(source.label, 40)}`} ${source.digest.slice(7, 19)}`
+  if (source?.kind === 'upload')
+    return `upload${source.label === null ? '' : ` of ${fitted(source.label, 40)}`} ${source.digest.slice(7, 19)}`
   if (source?.kind === 'image') return printable(source.reference)
   return revision?.kind === 'upload' ? `upload ${revision.digest.slice(7, 19)}` : ''
 }

@@ -61,7 +61,7 @@ export function createTerminal(
 }
 
 /** Text from elsewhere, harmless (I9) and cut to a width. */
-export function fit(text: string, width: number): string {
+export function fitted(text: string, width: number): string {
   const harmless = printable(text).replaceAll('\t', '  ')
   return harmless.length > width ? `${harmless.slice(0, Math.max(0, width - 1))}…` : harmless
 }

@@ -4,7 +4,7 @@ import { EXIT_CODES } from '../../core/errors.ts'
 import { printable } from '../../core/printable.ts'
 import type { CliContext, CommonOptions } from '../context.ts'
 import { table } from '../table.ts'
-import { fit } from '../terminal.ts'
+import { fitted } from '../terminal.ts'
 
 export interface ExplainOptions extends CommonOptions {
   readonly config?: string
@@ -26,7 +26,7 @@ export async function configExplain(given: string, options: ExplainOptions, { te
     for (const line of [...detected, ...notes]) terminal.print(`  ${colors.dim(printable(line))}`)
     const rows = explanation.map((entry) => [
       `  ${printable(entry.path)}`,
-      fit(JSON.stringify(entry.value) ?? '', VALUE_WIDTH),
+      fitted(JSON.stringify(entry.value) ?? '', VALUE_WIDTH),
       entry.source === 'default' ? colors.dim('default') : printable(entry.source),
     ])
     for (const line of table(['  KEY', 'VALUE', 'FROM'], rows, colors.dim)) terminal.print(line)

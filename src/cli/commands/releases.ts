@@ -6,7 +6,7 @@ import { type CliContext, type CommonOptions, requireServiceName, scopeOf } from
 import { formatAgo } from '../format.ts'
 import { describeSource } from '../render-deployment.ts'
 import { table } from '../table.ts'
-import { fit, type Terminal } from '../terminal.ts'
+import { fitted, type Terminal } from '../terminal.ts'
 import { followAll } from './deploy.ts'
 
 export interface ReleasesOptions extends CommonOptions {
@@ -38,8 +38,8 @@ function renderReleases(items: readonly Release[], { colors }: Terminal): string
   const rows = items.map((release) => [
     `v${release.number}`,
     stateOf(release, colors),
-    fit(describeSource({ revision: release.revision, source: null }), 60),
-    `${release.trigger.kind} by ${fit(release.trigger.actor, 20)}`,
+    fitted(describeSource({ revision: release.revision, source: null }), 60),
+    `${release.trigger.kind} by ${fitted(release.trigger.actor, 20)}`,
     formatAgo(release.createdAt, now),
   ])
   return table(['RELEASE', 'STATE', 'SOURCE', 'TRIGGER', 'MADE'], rows, colors.dim)
@@ -94,7 +94,7 @@ export async function rollback(given: string | undefined, options: RollbackOptio
 
 function renderPlan(plan: RollbackPlan, { colors }: Terminal): string[] {
   const from = plan.from === null ? 'nothing live' : `v${plan.from}`
-  const secretly = (value: string | null) => (value === null ? '********' : fit(value, 40))
+  const secretly = (value: string | null) => (value === null ? '********' : fitted(value, 40))
   return [
     `  ${colors.bold(plan.service)}  ${from} → ${colors.bold(`v${plan.to}`)}  ${colors.dim(plan.warm ? 'its instances still stand' : 'new instances are started')}`,
     ...plan.differences.map((difference) => {
