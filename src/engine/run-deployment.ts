@@ -108,7 +108,7 @@ async function afterFailure(
   const why = abortCause(error, isPastNoReturn(deployment.stage) ? null : signals.giveUp)
   if (why === 'fenced') return fencedAgain(dependencies, work, error, troubles)
   const failure = why === 'timeout' ? timeoutError(dependencies, work) : toShiplockError(error)
-  if (failure.code === 'INTERNAL') logger.error('a stage failed unexpectedly', { ...facts, stack: (error as Error).stack })
+  if (failure.code === 'INTERNAL' && why === null) logger.error('a stage failed unexpectedly', { ...facts, stack: (error as Error).stack })
   const isUnknown = deployment.stage === 'swap' && deployment.verdict === null && (await mayHaveSwapped(dependencies, work, failure))
   if (isUnknown || (isPastSwap(work) && troubles.mayRetry(`${deployment.stage}`, failure))) {
     logger.warn('trying again', facts)
@@ -173,11 +173,13 @@ async function goOnWithWarning(dependencies: EngineDependencies, work: Work, fai
 
 /** The lease as it stands now, and all that belongs to it. Rejects with FENCED when it is no longer ours. */
 function reload(dependencies: EngineDependencies, lease: Lease, signals: RunSignals): Promise<Work> {
-  const load = async () => {
-    const present = await readOwnLease(dependencies.database, lease.deploymentId, dependencies.owner)
-    if (present === null) throw new ShiplockError('FENCED', `another worker owns ${lease.deploymentId}, or it has settled`)
-    return loadWork(dependencies, dependencies.database, present)
-  }
+  // A transaction only so that all of it comes over one connection, in few round trips.
+  const load = () =>
+    dependencies.database.transaction(async (tx) => {
+      const present = await readOwnLease(tx, lease.deploymentId, dependencies.owner)
+      if (present === null) throw new ShiplockError('FENCED', `another worker owns ${lease.deploymentId}, or it has settled`)
+      return loadWork(dependencies, tx, present)
+    })
   return withRetry(load, { signal: signals.letGo, isIdempotent: true, giveUpAfterMs: LIMITS.databaseOutageMs })
 }
 

@@ -55,7 +55,8 @@ export class TestServer {
       database: this.#mortal(this.#real),
       drivers: this.#tapAll(parts.drivers),
       owner: { serverId: parts.serverId, bootId: randomUUID() },
-      clock: { ...systemClock, sleep: (ms, signal) => this.#alive(() => systemClock.sleep(ms, signal)) },
+      clock: systemClock,
+      uploads: { list: async () => [], remove: async () => {} },
       logger: this.#logger(),
     }
     this.worker = new Worker(this.engine)
@@ -77,6 +78,8 @@ export class TestServer {
 
   kill(): void {
     this.isDead = true
+    // Its loops end; whatever they still try is refused by `#alive`.
+    void this.worker.stop()
   }
 
   /** Of a killed one: only lets go of what the test's process holds for it. */
