@@ -51,7 +51,7 @@ describe('table', () => {
   })
 })
 
-describe('fit', () => {
+describe('fitted', () => {
   test('I9: escape sequences of others never reach the terminal', () => {
     const shown = fitted('a\u001b[2Jb\u001b]0;title\u0007c\r\n', 80)
     for (const character of ['\u001b', '\u0007', '\r', '\n']) expect(shown).not.toContain(character)
