@@ -2,11 +2,12 @@ import { ShiplockError } from '../core/errors.ts'
 import { artifactDirectoryOf, artifactOf, runtimeSupportOf } from './artifact.ts'
 import { configOf } from './build.ts'
 import { labelsOf } from './instance-labels.ts'
-import { done, type Stage, type StageContext, skipped } from './stage.ts'
+import { done, type Stage, StageAbort, type StageContext, skipped } from './stage.ts'
 
 /**
  * One-off command (migrations) in the new artifact with the target's variables, before any new instance exists. Once per deployment:
- * the task's id is the deployment's, and the runtime keeps a finished task's result, so a rerun after a crash finds it.
+ * the task's id is the deployment's, and the runtime keeps a finished task's result, so a rerun after a crash finds it. A server that
+ * stops, or lost its lease, only stops waiting: the command goes on, and whoever takes up the deployment waits for the same run.
  */
 export const releaseCommand: Stage = {
   name: 'release-command',
@@ -18,6 +19,7 @@ export const releaseCommand: Stage = {
     context.crashPoint('release-command.before')
     context.log('command', `$ ${command}`, 'release')
     const artifact = artifactOf(context)
+    const { end, letGo } = endings(context.signal)
     const result = await context.drivers.runtime.runTask(
       {
         id: taskIdOf(context),
@@ -33,7 +35,8 @@ export const releaseCommand: Stage = {
       },
       (line) => context.log('release', line, 'release'),
       context.fence,
-      context.signal,
+      end,
+      letGo,
     )
     context.crashPoint('release-command.done-not-recorded')
     const took = `${(result.tookMs / 1000).toFixed(1)} s`
@@ -51,6 +54,20 @@ export const releaseCommand: Stage = {
   async undo(context) {
     await context.drivers.runtime.removeTask(taskIdOf(context), context.fence)
   },
+}
+
+/** Cancel and time-out end the command; everything else that aborts a stage leaves it to the next owner. */
+function endings(signal: AbortSignal): { readonly end: AbortSignal; readonly letGo: AbortSignal } {
+  const end = new AbortController()
+  const letGo = new AbortController()
+  const tell = () => {
+    const why = signal.reason instanceof StageAbort ? signal.reason.why : null
+    const asked = why === 'canceled' || why === 'timeout' ? end : letGo
+    asked.abort(signal.reason)
+  }
+  if (signal.aborted) tell()
+  else signal.addEventListener('abort', tell, { once: true })
+  return { end: end.signal, letGo: letGo.signal }
 }
 
 function taskIdOf(context: StageContext): string {

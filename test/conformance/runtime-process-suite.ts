@@ -248,6 +248,20 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
       await runtime.removeTask(spec.id, 1)
     })
 
+    test('I5: a task whose caller lets go runs on, and the next call waits for the same run', async () => {
+      const spec = taskSpec({ command: 'echo begun; while [ ! -e go ]; do sleep 0.02; done; echo ran >> count; cat count' })
+      const letGo = new AbortController()
+      const first = runtime.runTask(spec, (line) => line === 'begun' && letGo.abort(new Error('shutdown')), 1, never(), letGo.signal)
+      await expect(first).rejects.toThrow('shutdown')
+      expect(sandbox.processes(`task-${spec.id}`)).not.toEqual([])
+      await writeFile(join(harness.stateDirectory, 'tasks', spec.id, 'root', 'go'), '')
+      const printed: string[] = []
+      expect(await runtime.runTask(spec, (line) => printed.push(line), 2, never())).toMatchObject({ exitCode: 0 })
+      expect(printed).toEqual(['begun', 'ran'])
+      await expect(runtime.removeTask(spec.id, 1)).rejects.toMatchObject({ code: 'FENCED' })
+      await runtime.removeTask(spec.id, 2)
+    })
+
     test('I5: an instance whose state was lost is listed, with its labels, and can be removed', async () => {
       const { spec } = await running({ startCommands: ['sleep 1000'] })
       await rm(join(harness.stateDirectory, 'instances', spec.id), { recursive: true })

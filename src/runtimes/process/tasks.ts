@@ -92,8 +92,14 @@ export class Tasks {
     return { kind: 'begun', record }
   }
 
-  /** Hands on the output until the task ends, its time is over or the caller gives up. Nothing of it runs afterwards. */
-  async #follow(directory: string, spec: TaskSpec, record: RunRecord, onLine: (line: string) => void, signal: AbortSignal): Promise<Ended> {
+  /** Hands on the output until the task ends, its time is over, the caller gives up (nothing of it runs afterwards) or lets go (it goes on). */
+  async #follow(
+    directory: string,
+    spec: TaskSpec,
+    record: RunRecord,
+    onLine: (line: string) => void,
+    signals: TaskSignals,
+  ): Promise<Ended> {
     const log = new InstanceLog(new RunDirectory(directory).log)
     const watch = new LogWatch(log, this.#clock)
     this.#watches.add(watch)
@@ -109,7 +115,7 @@ export class Tasks {
         onLine(line.text)
     })()
     try {
-      return await this.#end(directory, spec, record, signal)
+      return await this.#end(directory, spec, record, signals)
     } finally {
       isOver = true
       watch.wake()
@@ -119,14 +125,16 @@ export class Tasks {
     }
   }
 
-  async #end(directory: string, spec: TaskSpec, record: RunRecord, signal: AbortSignal): Promise<Ended> {
+  async #end(directory: string, spec: TaskSpec, record: RunRecord, { signal, letGo }: TaskSignals): Promise<Ended> {
+    const either = AbortSignal.any([signal, letGo])
     const deadline = Date.parse(record.launchedAt) + spec.timeoutMs
     for (;;) {
       const state = await this.#locks.run(spec.id, () => this.#launcher.settle(directory, sandboxName(spec.id)))
       if (state.kind === 'ended') return state
       if (state.kind === 'missing') throw new ShiplockError('INTERNAL', `task ${spec.id} was removed while it ran`)
       if (signal.aborted || this.#clock.now() > deadline) break
-      await this.#clock.sleep(Math.min(POLL_MS, Math.max(1, deadline - this.#clock.now())), signal).catch(() => {})
+      letGo.throwIfAborted()
+      await this.#clock.sleep(Math.min(POLL_MS, Math.max(1, deadline - this.#clock.now())), either).catch(() => {})
     }
     const state = await this.#locks.run(spec.id, async () => {
       const current = await readRecord(directory)
