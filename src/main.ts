@@ -23,8 +23,10 @@ import { acquireDirectoryLock } from './core/directory-lock.ts'
 import { toShiplockError } from './core/errors.ts'
 import { LIMITS } from './core/limits.ts'
 import { createLogger, type Logger } from './core/log.ts'
+import { packTree } from './core/pack-tree.ts'
 import { randomId } from './core/random-id.ts'
 import { createSealer, loadOrCreateKey } from './core/seal.ts'
+import { walkTree } from './core/walk-tree.ts'
 import { ID_PREFIXES, type ServerId } from './domain/ids.ts'
 import { EmbeddedEdge } from './edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from './engine/dependencies.ts'
@@ -33,7 +35,7 @@ import { HealthMonitor } from './engine/health-monitor.ts'
 import { Periodic } from './engine/periodic.ts'
 import { createReaper } from './engine/reaper.ts'
 import { createReconciler } from './engine/reconciler.ts'
-import { createScaler } from './engine/scaler.ts'
+import { Scaler } from './engine/scaler.ts'
 import { Worker } from './engine/worker.ts'
 import { createLocalRegistry } from './registry/local.ts'
 import { ProcessRuntime } from './runtimes/process/process-runtime.ts'
@@ -122,14 +124,14 @@ async function assemble(
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.push(notices.close)
-  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge }))
+  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches }))
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()
   stops.push(() => apiServer.stop())
   await edge.start()
   stops.push(() => edge.detach())
-  for (const service of [worker, new HealthMonitor(engine), createReconciler(engine), createScaler(engine), createReaper(engine)]) {
+  for (const service of [worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)]) {
     await service.start()
     stops.push(() => service.stop())
   }
@@ -223,7 +225,7 @@ function composeDrivers(
 function composeApi(
   settings: Settings,
   engine: EngineDependencies,
-  parts: { notices: Notices; uploads: ReturnType<typeof createUploadStore>; sandbox: Sandbox; edge: EmbeddedEdge },
+  parts: { notices: Notices; uploads: ReturnType<typeof createUploadStore>; sandbox: Sandbox; edge: EmbeddedEdge; caches: BuildCaches },
 ): ApiDependencies {
   const { drivers } = engine
   return {
@@ -243,10 +245,31 @@ function composeApi(
       if (fetcher === null) throw toShiplockError(new Error(`this server takes no source of kind ${source.kind}`))
       fetcher.validate(source)
     },
+    artifacts: {
+      pack: async (digest) => {
+        const directory = await drivers.artifacts.find(digest)
+        return directory === null ? null : packTree(directory, await walkTree(directory))
+      },
+    },
+    caches: composeCaches(drivers, parts.caches),
     seal: (value) => engine.sealer.seal(value),
     instanceLogs: (id, options) => drivers.runtime.logs(id, options),
     explainRollback: (target, release, variables) => explainRollback(engine, target, release, variables),
     checks: () => checkParts(settings, engine, parts.sandbox),
+  }
+}
+
+/** Build caches and runtime layers as one thing for people. */
+function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches): ApiDependencies['caches'] {
+  return {
+    list: async () => [
+      ...(await caches.list()),
+      ...((await runtimeLayers?.list()) ?? []).map(({ id: _, ...layer }) => ({ ...layer, layer: 'run' as const })),
+    ],
+    clear: async (id, layer) => ({
+      bytes: layer === 'run' ? 0 : await caches.clear(id, layer),
+      runtimeLayers: layer === 'run' || layer === 'all' ? ((await runtimeLayers?.invalidate(id)) ?? 0) : 0,
+    }),
   }
 }
 

@@ -12,9 +12,12 @@ import { parseInput } from './parse-input.ts'
 import { problemResponse } from './problem.ts'
 import { readJson } from './read-body.ts'
 import { type Handlers, type RouteContext, STREAMED } from './route-context.ts'
+import { artifactHandlers } from './routes/artifacts.ts'
+import { cacheHandlers } from './routes/caches.ts'
 import { deploymentHandlers } from './routes/deployments.ts'
 import { eventHandlers } from './routes/events.ts'
 import { releaseHandlers } from './routes/releases.ts'
+import { scaleHandlers } from './routes/scale.ts'
 import { serverHandlers } from './routes/server.ts'
 import { serviceHandlers } from './routes/services.ts'
 import { variableHandlers } from './routes/variables.ts'
@@ -28,8 +31,11 @@ export type Api = Hono<Env>
 const HANDLERS: Handlers = {
   ...serverHandlers,
   ...serviceHandlers,
+  ...scaleHandlers,
   ...deploymentHandlers,
   ...releaseHandlers,
+  ...artifactHandlers,
+  ...cacheHandlers,
   ...eventHandlers,
   ...variableHandlers,
 }

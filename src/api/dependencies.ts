@@ -1,9 +1,10 @@
+import type { Readable } from 'node:stream'
 import type { RollbackDifference } from '../contract/rollback.ts'
 import type { Finding } from '../contract/server.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import type { Source } from '../domain/deployment.ts'
-import type { Digest, InstanceId } from '../domain/ids.ts'
+import type { Digest, InstanceId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { Release } from '../domain/release.ts'
 import type { Notice } from '../store/channels.ts'
 import type { Database } from '../store/database.ts'
@@ -13,6 +14,14 @@ import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 export interface NoticeSource {
   /** Returns what ends the subscription. */
   subscribe(listener: (notice: Notice | null) => void): () => void
+}
+
+export interface CacheUse {
+  readonly serviceEnvironmentId: ServiceEnvironmentId
+  readonly layer: 'base' | 'build' | 'tools' | 'run'
+  readonly bytes: number
+  readonly madeAt: string
+  readonly usedAt: string
 }
 
 /** One line of an instance's output, as `Runtime.logs` gives it. */
@@ -53,6 +62,18 @@ export interface ApiDependencies {
   }
   /** Throws SOURCE_REFUSED for what could never be fetched. */
   readonly validateSource: (source: Source) => void
+  readonly artifacts: {
+    /** The stored tree as tar.gz; null when it is not there. */
+    pack(digest: Digest): Promise<Readable | null>
+  }
+  /** Caches of builds and runtime layers on this server. */
+  readonly caches: {
+    list(): Promise<readonly CacheUse[]>
+    clear(
+      id: ServiceEnvironmentId,
+      layer: 'base' | 'build' | 'run' | 'all',
+    ): Promise<{ readonly bytes: number; readonly runtimeLayers: number }>
+  }
   /** Encrypts a variable's value for the database. */
   readonly seal: (value: string) => Uint8Array
   readonly instanceLogs: (id: InstanceId, options: InstanceOutputOptions) => AsyncIterable<InstanceOutput>

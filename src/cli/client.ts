@@ -72,6 +72,13 @@ export class Client {
     }
   }
 
+  /** The bytes of an answer that is an archive. */
+  async download(operation: OperationId, options: CallOptions): Promise<ReadableStream<Uint8Array>> {
+    const { body } = await this.#fetch(ROUTES[operation], options, { headers: { accept: 'application/gzip' } })
+    if (body === null) throw new ShiplockError('SERVER_UNREACHABLE', 'the server answered without a body')
+    return body as ReadableStream<Uint8Array>
+  }
+
   /** Frames of a stream until its `end`, over lost connections and restarts of the server: each exactly once. */
   async *stream(operation: OperationId, options: StreamOptions): AsyncGenerator<StreamFrame> {
     let lastId: string | null = null

@@ -1,5 +1,7 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { EXIT_CODES } from '../core/errors.ts'
+import { artifact } from './commands/artifact.ts'
+import { CACHE_LAYERS, cacheClear, cacheList } from './commands/cache.ts'
 import { configExplain } from './commands/config.ts'
 import { deploy, up } from './commands/deploy.ts'
 import { envList, envSet, envUnset } from './commands/env.ts'
@@ -7,6 +9,7 @@ import { events } from './commands/events.ts'
 import { logs } from './commands/logs.ts'
 import { cancel, queue } from './commands/queue.ts'
 import { releases, rollback } from './commands/releases.ts'
+import { scale } from './commands/scale.ts'
 import { doctor, serverRun, serverStart, serverStatus, serverStop } from './commands/server.ts'
 import { status } from './commands/status.ts'
 import type { CliContext, CommonOptions } from './context.ts'
@@ -101,6 +104,11 @@ function addDeploying(program: Command, run: Runner): void {
     .option('-d, --detach', 'queue it and return')
     .option('--settled', 'wait until it has passed its watch, too')
     .action(run<Parameters<typeof rollback>[1]>((options, context, args) => rollback(args[0], options, context)))
+  common(program.command('scale').argument('<service>').argument('[instances]', '1 to 10'))
+    .description('change how many instances serve, without a deployment; new ones pass their readiness check first')
+    .option('--reset', 'as many as the configuration says')
+    .option('-d, --detach', 'ask for it and return')
+    .action(run<Parameters<typeof scale>[1]>((options, context, args) => scale(args, options, context)))
   common(program.command('cancel').argument('[deployment]', 'id; left out: the only one that is not settled'))
     .description('cancel a deployment that has not swapped yet')
     .action(run((options, context, args) => cancel(args[0], options, context)))
@@ -131,6 +139,10 @@ function addLooking(program: Command, run: Runner): void {
     .option('--pin <release>', 'exempt one from retention')
     .option('--unpin <release>', 'give one back to retention')
     .action(run<Parameters<typeof releases>[1]>((options, context, args) => releases(args[0], options, context)))
+  common(program.command('artifact').argument('<release>', 'e.g. v3'))
+    .description('download the file tree of a release as tar.gz')
+    .option('-o, --output <file>', 'where to write it (default: <service>-v<n>.tar.gz)')
+    .action(run<Parameters<typeof artifact>[1]>((options, context, args) => artifact(args[0] ?? '', options, context)))
   common(program.command('queue'))
     .description('what is in progress, what waits and why')
     .action(run((options, context) => queue(options, context)))
@@ -148,6 +160,13 @@ function addManaging(program: Command, run: Runner): void {
   common(env.command('unset').argument('<names...>'))
     .description('remove variables')
     .action(run((options, context, args) => envUnset(args, options, context)))
+  const cache = program.command('cache').description('what builds keep for the next build')
+  common(cache.command('list'))
+    .description('caches and runtime layers with their sizes')
+    .action(run((options, context) => cacheList(options, context)))
+  common(cache.command('clear').addArgument(new Argument('[layer]', 'which one').choices(CACHE_LAYERS).default('all')))
+    .description('forget a layer of a service: base, build, run or all; the next build makes it again')
+    .action(run((options, context, args) => cacheClear(CACHE_LAYERS.find((layer) => layer === args[0]) ?? 'all', options, context)))
   const config = program.command('config').description('configuration of a source directory')
   common(config.command('explain').argument('[directory]', 'directory', '.'))
     .description('the resolved configuration and where each value came from')

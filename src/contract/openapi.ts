@@ -118,7 +118,8 @@ function requestBody(body: z.ZodType | 'archive', schemas: Schemas): Json {
 
 function response(spec: RouteSpec, schemas: Schemas): Json {
   const content: Json = {}
-  if (spec.response !== null) content['application/json'] = { schema: schemas.of(spec.response) }
+  if (spec.response === 'archive') content['application/gzip'] = { schema: { type: 'string', format: 'binary' } }
+  else if (spec.response !== null) content['application/json'] = { schema: schemas.of(spec.response) }
   if (spec.stream !== undefined) {
     const names = Object.entries(spec.stream.events).map(([event, schema]) => {
       schemas.of(schema)

@@ -13,8 +13,8 @@ export interface RouteSpec {
   readonly query?: z.ZodObject
   /** `archive`: the raw bytes of a tar or tar.gz, streamed. */
   readonly body?: z.ZodType | 'archive'
-  /** null = no body. */
-  readonly response: z.ZodType | null
+  /** null = no body; `archive`: a tar.gz, streamed. */
+  readonly response: z.ZodType | 'archive' | null
   readonly status: 200 | 201 | 202 | 204
   /** Also (or only) a stream of server-sent events: what `data` of each named event holds. */
   readonly stream?: { readonly only: boolean; readonly events: Readonly<Record<string, z.ZodType>> }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Cache, ClearedCache } from './cache.ts'
 import { CreateDeployment, Deployment, DeploymentStatus } from './deployment.ts'
 import { Event, InstanceLine, LogLine, StreamEnd } from './event.ts'
 import { flag, id, integer, limit, name, page, scope, serviceName, text, timestamp } from './primitives.ts'
@@ -6,7 +7,7 @@ import { Release } from './release.ts'
 import { CreateRollback, RollbackPlan } from './rollback.ts'
 import type { RouteSpec } from './route.ts'
 import { Health, QueueEntry, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
-import { Service, ServiceDetail } from './service.ts'
+import { ScaleService, Service, ServiceDetail } from './service.ts'
 
 const byId = z.strictObject({ id })
 const byService = z.strictObject({ service: serviceName })
@@ -63,6 +64,17 @@ export const ROUTES = {
     params: byService,
     query: inScope,
     response: ServiceDetail,
+    status: 200,
+  },
+  scaleService: {
+    method: 'put',
+    path: '/v1/services/{service}/scale',
+    tag: 'services',
+    summary: 'How many instances serve, from now on and for deployments to come; new ones pass their readiness check first',
+    params: byService,
+    query: inScope,
+    body: ScaleService,
+    response: Service,
     status: 200,
   },
   releaseHold: {
@@ -195,6 +207,35 @@ export const ROUTES = {
     params: byRelease,
     query: inScope,
     response: Release,
+    status: 200,
+  },
+  getReleaseArtifact: {
+    method: 'get',
+    path: '/v1/services/{service}/releases/{release}/artifact',
+    tag: 'releases',
+    summary: 'The file tree of a kept release as tar.gz: what its instances see at /var/www',
+    params: byRelease,
+    query: inScope,
+    response: 'archive',
+    status: 200,
+  },
+  listCaches: {
+    method: 'get',
+    path: '/v1/caches',
+    tag: 'services',
+    summary: 'Build caches and runtime layers on this server with their sizes',
+    query: z.strictObject({ ...scope, service: serviceName.optional() }),
+    response: page(Cache),
+    status: 200,
+  },
+  clearCache: {
+    method: 'delete',
+    path: '/v1/services/{service}/caches',
+    tag: 'services',
+    summary: 'Forget a cache layer of a service, or all; the next build makes it again',
+    params: byService,
+    query: z.strictObject({ ...scope, layer: z.enum(['base', 'build', 'run', 'all']).default('all') }),
+    response: ClearedCache,
     status: 200,
   },
   listEvents: {

@@ -69,6 +69,8 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     validateSource: (source) => {
       if (source.kind === 'git' && source.url.startsWith('-')) throw new ShiplockError('SOURCE_REFUSED', 'the URL begins with a dash')
     },
+    artifacts: { pack: async () => null },
+    caches: { list: async () => [], clear: async () => ({ bytes: 0, runtimeLayers: 0 }) },
     seal: (value) => createHash('sha256').update(value).digest(),
     instanceLogs: (id: InstanceId, logOptions: InstanceOutputOptions) => (instanceLogs.get(id) ?? new FakeInstanceLog()).read(logOptions),
     explainRollback: async () => [],

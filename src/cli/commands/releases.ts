@@ -107,7 +107,7 @@ function renderPlan(plan: RollbackPlan, { colors }: Terminal): string[] {
 }
 
 /** `v3` or `3`. */
-function parseRelease(given: string): number {
+export function parseRelease(given: string): number {
   const digits = /^v?(\d{1,9})$/.exec(given)?.[1]
   if (digits === undefined || Number(digits) < 1) {
     throw new ShiplockError('INPUT_INVALID', `${printable(given)} is no release number`, {
