@@ -21,7 +21,8 @@ export class LineSplitter {
       this.#emit(text.slice(0, end).replace(/\r$/, ''))
       text = text.slice(end + 1)
     }
-    while (text.length > LIMITS.logLineBytes) {
+    // A CR that its LF may follow in the next chunk is no character of the line.
+    while (text.length > LIMITS.logLineBytes && !(text.length === LIMITS.logLineBytes + 1 && text.endsWith('\r'))) {
       this.#emit(text.slice(0, LIMITS.logLineBytes))
       text = text.slice(LIMITS.logLineBytes)
     }

@@ -6,7 +6,10 @@ const SEQUENCES =
 /** Control characters but tab, and the marks that turn the direction of text. */
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 
+/** Halves of characters: JSON has a form for them, PostgreSQL refuses it and the whole batch with it. */
+const HALVES = /\p{Surrogate}/gu
+
 /** Foreign text made harmless for logs and terminals: escape sequences go, other control and direction characters become `�` (I9). */
 export function printable(text: string): string {
-  return text.replace(SEQUENCES, '').replace(CONTROL, '\ufffd')
+  return text.replace(SEQUENCES, '').replace(CONTROL, '\ufffd').replace(HALVES, '\ufffd')
 }

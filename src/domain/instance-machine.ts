@@ -4,7 +4,7 @@
  * - ready: readiness passed, not yet on the route
  * - serving: on the route; the health monitor watches it
  * - warm: replaced, off the route, still running so that a failed bake can swap back
- * - standby: stopped, kept until `standbyUntil` for emergency recovery
+ * - standby: stopped, kept until `standbyUntil` for emergency recovery: a rollback starts it, a swap-back wakes it
  * - removed: deleted; the row stays for the record
  */
 export const INSTANCE_STATES = ['starting', 'ready', 'serving', 'warm', 'standby', 'removed'] as const
@@ -15,7 +15,7 @@ export const INSTANCE_NEXT = {
   ready: ['serving', 'standby', 'removed'],
   serving: ['warm', 'standby', 'removed'],
   warm: ['serving', 'starting', 'standby', 'removed'],
-  standby: ['starting', 'removed'],
+  standby: ['starting', 'serving', 'removed'],
   removed: [],
 } as const satisfies Record<InstanceState, readonly InstanceState[]>
 

@@ -32,8 +32,7 @@ export class LogWriter {
       return
     }
     const at = new Date(this.#options.clock.now()).toISOString()
-    for (const line of text.split('\n'))
-      this.#lines.push({ at, stream, source, text: printable(this.#redact(line)).slice(0, LIMITS.logLineBytes) })
+    for (const line of text.split('\n')) this.#lines.push({ at, stream, source, text: cut(this.#redact(printable(this.#redact(line)))) })
     this.#timer ??= setTimeout(() => void this.flush(), LIMITS.logFlushMs)
   }
 
@@ -78,4 +77,9 @@ export class LogWriter {
       }
     }
   }
+}
+
+/** Never in the middle of a character: PostgreSQL refuses halves. */
+function cut(text: string): string {
+  return text.length <= LIMITS.logLineBytes ? text : text.slice(0, LIMITS.logLineBytes).replace(/[\ud800-\udbff]$/, '')
 }
