@@ -65,6 +65,7 @@ export class HealthMonitor implements Service {
 /** Until the instance is no longer ours to watch: wait for trouble, then bring it back. */
 async function watch(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<void> {
   const { clock } = dependencies
+  await returnIfLost(dependencies, id, config, signal)
   for (let crashes = 0; !signal.aborted; ) {
     const begun = clock.monotonic()
     const trouble = await troubleOf(dependencies, id, config, signal)
@@ -72,7 +73,11 @@ async function watch(dependencies: EngineDependencies, id: InstanceId, config: S
     crashes = clock.monotonic() - begun > LIMITS.restartBackoffMaxMs ? 1 : crashes + 1
     await leaveEdge(dependencies, id, trouble, crashes)
     await clock.sleep(restartPauseMs(crashes), signal)
-    await bringBack(dependencies, id, config, signal)
+    await bringBack(dependencies, id, config, signal).catch((error: unknown) => {
+      // A start that is refused counts as a crash, so that the next one waits longer.
+      if (signal.aborted || isTransient(error)) throw error
+      dependencies.logger.warn('an instance could not be restarted', { instanceId: id, error })
+    })
   }
 }
 
@@ -169,21 +174,42 @@ async function leaveEdge(dependencies: EngineDependencies, id: InstanceId, troub
   })
 }
 
-/** Stop what is left, start, wait for readiness, return to the route. Fails quietly into the next round of the watch. */
+/**
+ * Stop what is left, start, wait for readiness, return to the route. Only the right to do so is taken under the route's lock; stopping
+ * and starting may take long and carry its fence: whoever changes the route meanwhile draws a newer one, and the old call is refused.
+ */
 async function bringBack(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<void> {
   const { runtime } = dependencies.drivers
-  const started = await withServing(dependencies, id, async (tx, target, instance) => {
-    const fence = await nextFence(tx)
-    await runtime.stop(id, { timeoutMs: config.deploy.stopTimeoutMs }, fence)
-    await runtime.start(await instanceSpec(dependencies, tx, target, instance), fence, signal)
-    return { ...instance, restarts: instance.restarts + 1 }
+  const begun = await withServing(dependencies, id, async (tx, target, instance) => {
+    const restarting = { ...instance, restarts: instance.restarts + 1 }
+    await saveInstances(tx, [restarting])
+    return { instance: restarting, fence: await nextFence(tx), spec: await instanceSpec(dependencies, tx, target, instance) }
   })
-  if (started === null) return
+  if (begun === null) return
+  await runtime.stop(id, { timeoutMs: config.deploy.stopTimeoutMs }, begun.fence)
+  await runtime.start(begun.spec, begun.fence, signal)
   const readiness = await waitReady({ id }, config.deploy.readinessCheck, { runtime, clock: dependencies.clock, signal })
-  const restarted = { ...started, address: readiness.ready ? readiness.address : started.address }
-  if (readiness.ready)
-    await returnToEdge(dependencies, restarted, 'instance.restarted', `restarted (${restarted.restarts} restarts so far)`)
-  else dependencies.logger.info('a restarted instance did not become ready', { instanceId: id, reason: readiness.reason })
+  if (!readiness.ready) {
+    dependencies.logger.info('a restarted instance did not become ready', { instanceId: id, reason: readiness.reason })
+    return
+  }
+  const restarted = { ...begun.instance, address: readiness.address }
+  await returnToEdge(dependencies, restarted, 'instance.restarted', `restarted (${restarted.restarts} restarts so far)`)
+}
+
+/** Runs, but the route does not send to where it runs: whoever was bringing it back was cut (I5). */
+async function returnIfLost(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<void> {
+  const { runtime, edge } = dependencies.drivers
+  const instance = await findInstance(dependencies.database, id)
+  const status = await runtime.inspect(id)
+  if (instance === null || status.state !== 'running') return
+  const route = (await edge.read()).find((known) => known.id === instance.serviceEnvironmentId)
+  const { host, port } = status.address
+  // A lost route is the reconciler's.
+  if (route === undefined || route.targets.some((known) => known.instanceId === id && known.host === host && known.port === port)) return
+  const readiness = await waitReady({ id }, config.deploy.readinessCheck, { runtime, clock: dependencies.clock, signal })
+  if (!readiness.ready) return
+  await returnToEdge(dependencies, { ...instance, address: readiness.address }, 'instance.recovered', 'is back on the route')
 }
 
 async function returnToEdge(

@@ -5,7 +5,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Instance } from '../domain/deployment.ts'
 import type { DeploymentId, Digest } from '../domain/ids.ts'
 import { releasesToDelete } from '../domain/retention.ts'
-import { getServiceEnvironment } from '../store/sql/catalog.ts'
+import { getServiceEnvironment, lockServiceEnvironment } from '../store/sql/catalog.ts'
 import { appendEvents } from '../store/sql/events.ts'
 import { deleteOldAnswers } from '../store/sql/idempotency.ts'
 import { findInstance, listExpiredStandby, moveInstance, saveInstances } from '../store/sql/instances.ts'
@@ -44,7 +44,12 @@ async function removeExpiredStandby(dependencies: EngineDependencies): Promise<v
   const { database, drivers, owner } = dependencies
   for (const instance of await listExpiredStandby(database, owner.serverId)) {
     // The row moves first: a rollback that wants this instance either finds it in standby or not at all.
-    if (!(await database.transaction((tx) => moveInstance(tx, instance.id, 'standby', 'removed')))) continue
+    // Under the lock of the route a swap-back that wants it sees the same.
+    const isOurs = await database.transaction(async (tx) => {
+      await lockServiceEnvironment(tx, instance.serviceEnvironmentId)
+      return moveInstance(tx, instance.id, 'standby', 'removed')
+    })
+    if (!isOurs) continue
     crashPoint('standby.removed-not-recorded')
     await drivers.runtime.remove(instance.id, await nextFence(database))
     await announce(dependencies, instance, 'instance.removed', `standby of instance ${instance.index} is over`)
@@ -77,16 +82,16 @@ async function removeOrphans(dependencies: EngineDependencies): Promise<void> {
   const { database, drivers } = dependencies
   const real = await drivers.runtime.list()
   if (real.length === 0) return
+  // In this order: once a deployment has settled its rows are complete. The other way round, one that settles in between loses what it serves with.
+  const unsettled = await filterUnsettled(
+    database,
+    real.map((entry) => entry.labels.deploymentId),
+  )
   const known = await filterKnownInstances(
     database,
     real.map((entry) => entry.id),
   )
-  const suspects = real.filter((entry) => !known.has(entry.id))
-  const unsettled = await filterUnsettled(
-    database,
-    suspects.map((entry) => entry.labels.deploymentId),
-  )
-  for (const orphan of suspects.filter((entry) => !unsettled.has(entry.labels.deploymentId))) {
+  for (const orphan of real.filter((entry) => !known.has(entry.id) && !unsettled.has(entry.labels.deploymentId))) {
     await drivers.runtime.remove(orphan.id, await nextFence(database))
     dependencies.logger.info('an orphan was removed', { instanceId: orphan.id, title: orphan.labels.title, was: orphan.status.state })
     await announce(
@@ -125,7 +130,8 @@ async function announce(
 async function dropOldReleases(dependencies: EngineDependencies): Promise<void> {
   for (const { id, retention } of await listOverRetention(dependencies.database)) {
     await dependencies.database.transaction(async (tx) => {
-      const target = await getServiceEnvironment(tx, id)
+      // The lock under which rollbacks are queued and releases pinned.
+      const target = await lockServiceEnvironment(tx, id)
       const releases = await listReleases(tx, id)
       const dropped = releasesToDelete(releases, await listProtectedReleases(tx, id), retention)
       await markReleasesDeleted(
@@ -137,9 +143,9 @@ async function dropOldReleases(dependencies: EngineDependencies): Promise<void> 
         dropped.map((release) => ({
           type: 'release.deleted' as const,
           message: `v${release.number} is no longer kept (retention ${retention})`,
-          projectId: target?.projectId ?? null,
-          environmentId: target?.environmentId ?? null,
-          serviceId: target?.serviceId ?? null,
+          projectId: target.projectId,
+          environmentId: target.environmentId,
+          serviceId: target.serviceId,
           serviceEnvironmentId: id,
           deploymentId: release.deploymentId,
           instanceId: null,

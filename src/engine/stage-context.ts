@@ -42,6 +42,11 @@ export function stageContext(
     buildVariables: () => buildVariables(dependencies, database, target),
     findRelease: (buildKey) => findReleaseByBuildKey(database, target.id, buildKey),
     specOf: (instance) => instanceSpec(dependencies, database, target, instance),
+    readinessOf: async (instance) => {
+      const release = await findRelease(database, instance.releaseId)
+      if (release === null) throw new Error(`instance ${instance.id} has no release`)
+      return release.config.deploy.readinessCheck
+    },
     sinceSwapMs: () => work.sinceSwapMs + (clock.monotonic() - work.loadedAt),
     log: (stream, text, source) => log.write(stream, text, source ?? null),
     crashPoint,

@@ -97,7 +97,7 @@ async function startOldAgain(context: StageContext): Promise<void> {
       const status = await runtime.start(await context.specOf(instance), context.fence, AbortSignal.timeout(LIMITS.holdMs))
       if (status.state !== 'running')
         throw new ShiplockError('LAUNCH_FAILED', `the old instance ${instance.index} did not start again: ${describeExit(status)}`)
-      const readiness = await waitReady(instance, configOf(context).deploy.readinessCheck, {
+      const readiness = await waitReady(instance, await context.readinessOf(instance), {
         runtime,
         clock: context.clock,
         signal: AbortSignal.timeout(LIMITS.holdMs),

@@ -9,7 +9,7 @@ import type { EventType } from '../domain/event.ts'
 import type { InstanceId } from '../domain/ids.ts'
 import type { LogLine } from '../domain/log-line.ts'
 import type { Release } from '../domain/release.ts'
-import type { BuildConfig, ServiceConfig } from '../domain/service-config.ts'
+import type { BuildConfig, ReadinessCheck, ServiceConfig } from '../domain/service-config.ts'
 import type { Edge } from '../edge/edge.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { InstanceSpec, Runtime } from '../runtimes/runtime.ts'
@@ -75,6 +75,8 @@ export interface StageContext {
   findRelease(buildKey: string): Promise<Release | null>
   /** Everything the runtime needs to start that instance: its own release's artifact, config and variables. */
   specOf(instance: Instance): Promise<InstanceSpec>
+  /** The readiness check of that instance's own release; a deployment's check may be what is wrong with it. */
+  readinessOf(instance: Instance): Promise<ReadinessCheck>
   /** ms since the swap, by the database's clock; 0 before it. */
   sinceSwapMs(): number
   log(stream: LogLine['stream'], text: string, source?: string): void

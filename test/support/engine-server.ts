@@ -50,7 +50,6 @@ export class TestServer {
     this.#onStep = parts.onStep
     this.#real = openDatabase({ connection: parts.connection, poolMax: 6, logger: silentLogger })
     this.engine = {
-      uploads: { list: async () => [], remove: async () => {} },
       ...parts.dependencies,
       database: this.#mortal(this.#real),
       drivers: this.#tapAll(parts.drivers),
