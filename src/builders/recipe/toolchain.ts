@@ -19,7 +19,10 @@ export function baseDirectories(
 ): readonly { readonly directory: string; readonly bin: string }[] {
   return bases.flatMap((base) => {
     const override = overrideOf(base, overrides)
-    if (override?.startsWith('/')) return [{ directory: override, bin: join(override, 'bin') }]
+    if (override?.startsWith('/')) {
+      if (!existsSync(override)) throw new ShiplockError('BASE_UNAVAILABLE', `SHIPLOCK_BASES says ${base}=${override}, which is not there`)
+      return [{ directory: override, bin: join(override, 'bin') }]
+    }
     const places = definitionOf(base)?.toolchain?.places ?? []
     return places.filter((place) => existsSync(place)).map((place) => ({ directory: place, bin: place }))
   })
