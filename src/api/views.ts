@@ -88,7 +88,13 @@ export function viewService(record: ServiceRecord, urlOf: (host: string) => stri
         ? null
         : { release: record.live_release, deploymentId: record.live_deployment_id, since: record.live_since },
     hold: record.hold,
-    instances: { serving: record.serving, starting: record.starting, standby: record.standby },
+    instances: {
+      serving: record.serving,
+      starting: record.starting,
+      standby: record.standby,
+      wanted: record.wanted,
+      scaledTo: record.scaled_to,
+    },
     lastDeployment: viewLast(record),
   }
 }

@@ -2,6 +2,9 @@ import { z } from 'zod'
 import { Deployment, Source } from './deployment.ts'
 import { id, timestamp } from './primitives.ts'
 
+/** As `LIMITS.instances`, which the contract can't import; a test holds the two together. */
+export const INSTANCES_MAX = 10
+
 export const Hold = z
   .strictObject({ reason: z.string(), since: timestamp, by: z.string() })
   .meta({ id: 'Hold', description: 'Automatic deployments wait until the next manual one, or until it is released.' })
@@ -31,7 +34,13 @@ export const Service = z
     source: Source.nullable(),
     live: z.strictObject({ release: z.number().int().nullable(), deploymentId: id, since: timestamp.nullable() }).nullable(),
     hold: Hold.nullable(),
-    instances: z.strictObject({ serving: z.number().int(), starting: z.number().int(), standby: z.number().int() }),
+    instances: z.strictObject({
+      serving: z.number().int(),
+      starting: z.number().int(),
+      standby: z.number().int(),
+      wanted: z.number().int().nullable().meta({ description: 'How many should serve; null while nothing is live and nothing was said.' }),
+      scaledTo: z.number().int().nullable().meta({ description: 'Set by scale, whatever the configuration says; null = as it says.' }),
+    }),
     lastDeployment: z
       .strictObject({
         id,
@@ -45,6 +54,19 @@ export const Service = z
   })
   .meta({ id: 'Service' })
 export type Service = z.infer<typeof Service>
+
+export const ScaleService = z
+  .strictObject({
+    instances: z
+      .number()
+      .int()
+      .min(1)
+      .max(INSTANCES_MAX)
+      .nullable()
+      .meta({ description: `1 to ${INSTANCES_MAX}; null = as the configuration says again.` }),
+  })
+  .meta({ id: 'ScaleService' })
+export type ScaleService = z.infer<typeof ScaleService>
 
 export const ServiceDetail = z
   .strictObject({

@@ -36,6 +36,10 @@ export const CRASH_POINTS = [
   'undo.done-not-recorded',
   'settle.recorded',
   'standby.removed-not-recorded',
+  'scale.planned',
+  'scale.ready-not-joined',
+  'scale.joined-not-recorded',
+  'scale.left-not-recorded',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 

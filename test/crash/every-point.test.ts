@@ -27,6 +27,10 @@ interface Scenario {
   readonly appFails?: boolean
   /** Before the server with the armed point starts. */
   readonly prepare?: () => Promise<void>
+  /** Instances that serve in the end, if not one. */
+  readonly serving?: number
+  /** Once all is found well. */
+  readonly cleanUp?: () => Promise<void>
 }
 
 const deploysNew: Scenario = { act: () => deploy({}), status: 'running' }
@@ -51,6 +55,8 @@ const losesStandby: Scenario = {
     await server.deployed({ service: SERVICE, source: commit({}, { deploy: { standby: 0 } }) })
   },
 }
+const scalesUp: Scenario = { act: () => scale(2), status: 'running', serving: 2, cleanUp: () => scaled(null, 1) }
+const scalesDown: Scenario = { prepare: () => scaled(2, 2), act: () => scale(1), status: 'running', cleanUp: () => scaled(null, 1) }
 
 const SCENARIOS: Readonly<Record<CrashPoint, Scenario>> = {
   'claim.committed': deploysNew,
@@ -86,6 +92,10 @@ const SCENARIOS: Readonly<Record<CrashPoint, Scenario>> = {
   'undo.done-not-recorded': failsToStart,
   'settle.recorded': failsToStart,
   'standby.removed-not-recorded': losesStandby,
+  'scale.planned': scalesUp,
+  'scale.ready-not-joined': scalesUp,
+  'scale.joined-not-recorded': scalesUp,
+  'scale.left-not-recorded': scalesDown,
 }
 
 /** The same points on the other ways through the engine. */
@@ -150,6 +160,17 @@ async function rollback(): Promise<string> {
   return (await server.rollback({ service: SERVICE })).id
 }
 
+/** Answers the deployment that is scaled: it is, and stays, the live one. */
+async function scale(instances: number | null): Promise<string> {
+  const { live } = await server.call('PUT', `/v1/services/${SERVICE}/scale`, { instances })
+  return live.deploymentId
+}
+
+async function scaled(instances: number | null, serving: number): Promise<void> {
+  await scale(instances)
+  await eventually(async () => expect((await server.service(SERVICE)).instances.serving).toBe(serving))
+}
+
 /** Of a deployment that waits for an app that never becomes ready. */
 async function canceled(): Promise<string> {
   const id = await deploy({ neverReady: true })
@@ -175,8 +196,8 @@ async function crashAt(point: CrashPoint, scenario: Scenario): Promise<void> {
   resumes.push(`  ${point}: ${Math.round(readyMs)} / ${Math.round(performance.now() - server.startedAt)}`)
 
   expect(settled?.status, JSON.stringify(settled?.error)).toBe(scenario.status)
-  const { instances, live, liveDeployment } = await server.service(SERVICE)
-  expect(instances.serving).toBe(1)
+  await eventually(async () => expect((await server.service(SERVICE)).instances.serving).toBe(scenario.serving ?? 1))
+  const { live, liveDeployment } = await server.service(SERVICE)
   expect(live?.deploymentId).toBe(scenario.status === 'running' ? id : before?.deploymentId)
   if (planned !== null) expect(live?.release).toBe(planned.to)
   await eventually(async () => expect(await audit(server, collector)).toEqual([]))
@@ -186,6 +207,7 @@ async function crashAt(point: CrashPoint, scenario: Scenario): Promise<void> {
   if (scenario === runsReleaseCommand) {
     expect(collector.of('release-command').filter((report) => report.deployment === id)).toHaveLength(1)
   }
+  await scenario.cleanUp?.()
 }
 
 /** Starts the server with the point armed, acts, and waits until it has killed itself there. Answers what was asked for. */

@@ -62,7 +62,7 @@ export const serviceHandlers: Handlers<'listServices' | 'getService' | 'releaseH
   },
 }
 
-async function readService(db: Queryable, scope: NamedScope, dependencies: ApiDependencies): Promise<ServiceRecord> {
+export async function readService(db: Queryable, scope: NamedScope, dependencies: ApiDependencies): Promise<ServiceRecord> {
   const names = namesOf(scope, dependencies)
   const [record] = await listServiceRecords(db, { ...names, after: null, limit: 1 })
   if (record === undefined) {

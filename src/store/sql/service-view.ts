@@ -14,6 +14,8 @@ export interface ServiceRecord {
   readonly live_deployment_id: string | null
   readonly live_release: number | null
   readonly live_since: string | null
+  readonly wanted: number | null
+  readonly scaled_to: number | null
   readonly serving: number
   readonly starting: number
   readonly standby: number
@@ -39,7 +41,8 @@ export async function listServiceRecords(db: Queryable, filter: ServiceRecordFil
   return db.query<ServiceRecord>(
     `select se.id, p.name as project, e.name as environment, s.name as service, se.host, s.source, se.hold,
             se.live_deployment_id, r.number as live_release, live.swapped_at as live_since,
-            i.serving, i.starting, i.standby,
+            i.serving, i.starting, i.standby, se.instances as scaled_to,
+            coalesce(se.instances, (r.config->'run'->>'instances')::int) as wanted,
             last.id as last_id, last.kind as last_kind, last.status as last_status, last.stage as last_stage,
             last.created_at as last_created_at, last.settled as last_settled
        from service_environments se

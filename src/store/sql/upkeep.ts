@@ -82,8 +82,8 @@ export interface Misscaled {
   readonly serving: number
 }
 
-/** Service environments whose live deployment is at rest and has not as many serving instances as wanted. */
-export async function listMisscaled(db: Queryable): Promise<Misscaled[]> {
+/** Service environments of this server whose live deployment is at rest and has not as many serving instances as wanted. */
+export async function listMisscaled(db: Queryable, serverId: ServerId): Promise<Misscaled[]> {
   return db.query<Misscaled>(
     `select * from (
        select se.id, d.id as "deploymentId", r.id as "releaseId", r.config,
@@ -93,9 +93,27 @@ export async function listMisscaled(db: Queryable): Promise<Misscaled[]> {
          join deployments d on d.id = se.live_deployment_id
          join releases r on r.id = d.release_id
         where d.settled and d.status = 'running'
+          and exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and i.server_id = $1)
+          and not exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and i.server_id <> $1)
           and not exists (select 1 from deployments p where p.service_environment_id = se.id and p.slot is not null)) at_rest
       where wanted <> serving`,
+    [serverId],
   )
+}
+
+/**
+ * True while no deployment is under way there, and none begins before commit. Not waited for: a claim that is just being made may itself
+ * wait for the row that the caller has locked.
+ */
+export async function isAtRest(tx: Queryable, id: ServiceEnvironmentId): Promise<boolean> {
+  const [lock] = await tx.query<{ ours: boolean }>('select pg_try_advisory_xact_lock(7302) as ours')
+  if (lock?.ours !== true) return false
+  return (await tx.query('select 1 from deployments where service_environment_id = $1 and slot is not null limit 1', [id])).length === 0
+}
+
+/** How many instances are wanted whatever the config says; null = as the config says. */
+export async function setWantedInstances(tx: Queryable, id: ServiceEnvironmentId, instances: number | null): Promise<void> {
+  await tx.query('update service_environments set instances = $2 where id = $1', [id, instances])
 }
 
 /** Instances that a cut scaling left: to be added to what no longer serves, or taken off the route and not stopped since. */
