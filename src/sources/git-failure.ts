@@ -10,6 +10,8 @@ interface Pattern {
 
 /** What git's last lines mean, first match wins. Wording as of git 2.30 to 2.50 with LC_ALL=C. */
 const PATTERNS: readonly Pattern[] = [
+  // A checkout on a full disk names the file that it could not write, not the reason.
+  { test: /No space left|Out of diskspace|Disk quota|unable to write (?:file|new index)/i, code: 'DISK_FULL', says: 'no space is left' },
   {
     test: /Could not resolve host|Name or service not known|Temporary failure in name resolution/i,
     code: 'SOURCE_UNREACHABLE',
@@ -57,7 +59,6 @@ const PATTERNS: readonly Pattern[] = [
     code: 'SOURCE_NOT_FOUND',
     says: 'there is no repository that this server may read',
   },
-  { test: /No space left|Disk quota/i, code: 'DISK_FULL', says: 'no space is left' },
 ]
 
 /** The error for a git command that failed: our one sentence, then git's own last lines (already printable). */
