@@ -7,7 +7,7 @@ let world: StoryWorld
 beforeAll(async () => {
   world = await StoryWorld.begin()
 })
-afterAll(() => world.end())
+afterAll(() => StoryWorld.endAll())
 
 const RELEASE_COMMAND = { script: '#!/bin/sh\necho "relation users already exists" >&2\nexit 1\n' }
 

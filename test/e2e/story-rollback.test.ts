@@ -7,7 +7,7 @@ let world: StoryWorld
 beforeAll(async () => {
   world = await StoryWorld.begin()
 })
-afterAll(() => world.end())
+afterAll(() => StoryWorld.endAll())
 
 const envOf = async (service: string) => JSON.parse((await world.server.ask(service, '/env')).body) as Record<string, string>
 

@@ -7,7 +7,7 @@ let world: StoryWorld
 beforeAll(async () => {
   world = await StoryWorld.begin()
 })
-afterAll(() => world.end())
+afterAll(() => StoryWorld.endAll())
 
 test('I3: twenty deployments under constant load of every kind lose nothing', async () => {
   const { server } = world

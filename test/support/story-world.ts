@@ -6,7 +6,9 @@ import { LoadClient, type LoadOptions } from './load-client.ts'
 import { disposeServers, startTestServer, type TestServer, type TestServerOptions } from './server.ts'
 import { StoryRepo } from './story-repo.ts'
 
-/** What the stories of one file share: a server, a collector, repositories. `end` in `afterAll`. */
+const begun = new Set<StoryWorld>()
+
+/** What the stories of one file share: a server, a collector, repositories. `endAll` in `afterAll`. */
 export class StoryWorld {
   readonly server: TestServer
   readonly collector: Collector
@@ -22,7 +24,9 @@ export class StoryWorld {
   static async begin(options: TestServerOptions = {}): Promise<StoryWorld> {
     const collector = await Collector.start()
     try {
-      return new StoryWorld(await startTestServer(options), collector)
+      const world = new StoryWorld(await startTestServer(options), collector)
+      begun.add(world)
+      return world
     } catch (error) {
       await disposeServers()
       await collector.stop()
@@ -51,7 +55,13 @@ export class StoryWorld {
     return load
   }
 
+  /** Also when some `begin` failed. */
+  static async endAll(): Promise<void> {
+    for (const world of begun) await world.end()
+  }
+
   async end(): Promise<void> {
+    begun.delete(this)
     await Promise.all(this.#loads.map((load) => load.stop()))
     await disposeServers()
     await this.collector.stop()
