@@ -48,6 +48,8 @@ export const LIMITS = {
   /** Instances tried per copy at most; the ids of later additions begin after it. */
   verifyAttempts: 10,
   restartBackoffMaxMs: 60 * SECOND,
+  /** What `shiplock-once` recorded for a deployment stays this long after its last instance. */
+  onceKeptMs: 60 * MINUTE,
   eventDataBytes: 32 * KiB,
   // ── logs
   logFlushMs: 100,

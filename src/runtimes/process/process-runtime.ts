@@ -30,6 +30,7 @@ import { KeyedLock } from './keyed-lock.ts'
 import { runScript } from './launch-scripts.ts'
 import { assertFence, Launcher, type RunState } from './launcher.ts'
 import { LogWatch } from './log-watch.ts'
+import { Once } from './once.ts'
 import { orphanLabels, titleOf } from './orphan-labels.ts'
 import { ownCopy } from './own-copy.ts'
 import { PortBook } from './ports.ts'
@@ -63,6 +64,7 @@ export class ProcessRuntime implements Runtime {
   readonly #launcher: Launcher
   readonly #tasks: Tasks
   readonly #static: StaticSite
+  readonly #once: Once
   readonly #locks = new KeyedLock()
   readonly #watches = new Map<string, LogWatch>()
   readonly #exits = new ExitSignals()
@@ -76,6 +78,7 @@ export class ProcessRuntime implements Runtime {
     this.#ports = new PortBook(join(options.stateDirectory, 'ports'))
     this.#launcher = new Launcher(options.sandbox, this.#clock, (name) => this.#ended(name))
     this.#tasks = new Tasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
+    this.#once = new Once(join(options.stateDirectory, 'once'), this.#clock)
     this.#static = new StaticSite(join(options.stateDirectory, 'static-server'), options.staticServerFile ?? null)
   }
 
@@ -89,6 +92,7 @@ export class ProcessRuntime implements Runtime {
       await this.#options.sandbox.remove(name)
     }
     for (const id of await this.#ids()) this.#watch(id)
+    await this.#sweepOnce()
   }
 
   /** Lets go; instances go on. */
@@ -145,6 +149,7 @@ export class ProcessRuntime implements Runtime {
       this.#watches.delete(id)
       await removeTree(directory)
       await this.#ports.releaseAll(id)
+      await this.#sweepOnce()
     })
   }
 
@@ -202,13 +207,7 @@ export class ProcessRuntime implements Runtime {
     return diagnoseListeners(state.record.port, this.#options.sandbox.processes(id))
   }
 
-  runTask(
-    spec: TaskSpec,
-    onLine: (line: string) => void,
-    fence: number,
-    signal: AbortSignal,
-    letGo?: AbortSignal,
-  ): Promise<TaskResult> {
+  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal, letGo?: AbortSignal): Promise<TaskResult> {
     return this.#tasks.run(spec, onLine, fence, { signal, letGo: letGo ?? new AbortController().signal })
   }
 
@@ -221,18 +220,24 @@ export class ProcessRuntime implements Runtime {
     await this.#launcher.makeDirectory(directory)
     await ownCopy(this.#options.sandbox, directory, spec, signal)
     const support = await laySupport(this.#options.sandbox, directory, { ...spec, projectId: spec.labels.projectId }, signal)
+    const once = await this.#once.lay(this.#options.sandbox, spec.labels)
     const port = await this.#reserve(spec, found?.port ?? null)
     const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
     const record = newRecord(spec, fence, port)
     return this.#launcher.launch(directory, spec.id, record, {
       projectId: spec.labels.projectId,
       argv: runScript(spec.initFailure, spec.initCommands, site === null ? ['shell', ...spec.startCommands] : ['exec', ...site.argv]),
-      env: { ...spec.env, ...support.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
-      mounts: [...support.mounts, ...(site?.mounts ?? [])],
-      searchFirst: support.searchFirst,
+      env: { ...spec.env, ...support.env, ...once.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
+      mounts: [...support.mounts, ...once.mounts, ...(site?.mounts ?? [])],
+      searchFirst: [...support.searchFirst, ...once.searchFirst],
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
     })
+  }
+
+  async #sweepOnce(): Promise<void> {
+    const records = await Promise.all((await this.#ids()).map((id) => readRecord(this.#directory(id))))
+    await this.#once.sweep(new Set(records.flatMap((record) => record?.labels.deploymentId ?? [])))
   }
 
   #ended(name: string): void {

@@ -1,0 +1,74 @@
+import { mkdir, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../../core/atomic-file.ts'
+import type { Clock } from '../../core/clock.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { removeTree } from '../../core/remove-tree.ts'
+import type { DeploymentId } from '../../domain/ids.ts'
+import type { Sandbox } from '../../sandbox/sandbox.ts'
+import type { Labels } from '../runtime.ts'
+import { ONCE_SCRIPT } from './once-script.ts'
+import type { LaidSupport } from './run-support.ts'
+
+const INSIDE = '/run/shiplock'
+const DEPLOYMENT_ID = /^[A-Za-z0-9_-]{1,100}$/
+
+/**
+ * `shiplock-once` for instances: the program on their PATH, and a directory that all instances of one deployment share and no other
+ * deployment sees. What was recorded there outlives restarts and replacements of instances.
+ */
+export class Once {
+  readonly #directory: string
+  readonly #clock: Clock
+  #program: Promise<void> | null = null
+
+  constructor(directory: string, clock: Clock) {
+    this.#directory = directory
+    this.#clock = clock
+  }
+
+  async lay(sandbox: Sandbox, { deploymentId, projectId }: Labels): Promise<LaidSupport> {
+    const bin = join(this.#directory, 'bin')
+    this.#program ??= this.#write(bin)
+    await this.#program
+    const shared = this.#shared(deploymentId)
+    // Two instances start at once: whoever makes it gives it away, and giving it away twice is no harm.
+    await mkdir(shared, { recursive: true, mode: 0o700 })
+    await sandbox.own(shared, projectId)
+    if (!sandbox.description.filesystem) return { mounts: [], searchFirst: [bin], env: { SHIPLOCK_ONCE_DIR: shared } }
+    const inside = { bin: join(INSIDE, 'bin'), shared: join(INSIDE, 'once') }
+    return {
+      mounts: [
+        { source: bin, target: inside.bin, writable: false },
+        { source: shared, target: inside.shared, writable: true },
+      ],
+      searchFirst: [inside.bin],
+      env: { SHIPLOCK_ONCE_DIR: inside.shared },
+    }
+  }
+
+  /**
+   * Removes what deployments without instances left. Not at once: between the removal of an instance and the start of its replacement
+   * a deployment may have none, and what it did once must not be done again.
+   */
+  async sweep(living: ReadonlySet<DeploymentId>): Promise<void> {
+    const parent = join(this.#directory, 'deployments')
+    for (const name of await readdir(parent).catch(() => [])) {
+      if (living.has(name as DeploymentId)) continue
+      const path = join(parent, name)
+      const changed = await stat(path).catch(() => null)
+      if (changed !== null && this.#clock.now() - changed.mtimeMs > LIMITS.onceKeptMs) await removeTree(path)
+    }
+  }
+
+  async #write(bin: string): Promise<void> {
+    await mkdir(bin, { recursive: true, mode: 0o755 })
+    await mkdir(join(this.#directory, 'deployments'), { recursive: true, mode: 0o711 })
+    await writeFileAtomic(join(bin, 'shiplock-once'), `#!/bin/sh\n${ONCE_SCRIPT}\n`, 0o755)
+  }
+
+  #shared(deploymentId: DeploymentId): string {
+    if (!DEPLOYMENT_ID.test(deploymentId)) throw new Error(`${JSON.stringify(deploymentId)} is no deployment id`)
+    return join(this.#directory, 'deployments', deploymentId)
+  }
+}
