@@ -31,9 +31,9 @@ export async function commitStage(
 ): Promise<Lease | null> {
   const { deployment, lease } = work
   const stage = stageOf(deployment)
-  await assertFence(tx, lease)
   const reason = work.redact(outcome.reason)
-  await closeStageRun(tx, lease, stage, outcome.kind === 'skipped' ? 'skipped' : 'done', reason)
+  // Sent together: what a stale owner wrote behind a refused fence is rolled back with it.
+  await Promise.all([assertFence(tx, lease), closeStageRun(tx, lease, stage, outcome.kind === 'skipped' ? 'skipped' : 'done', reason)])
   const facts = mergeFacts(deployment.facts, withoutSecrets(outcome.facts ?? {}, work))
   const after: Deployment = { ...deployment, facts }
   if (outcome.instances !== undefined) {
@@ -104,16 +104,19 @@ export async function enterStage(
 ): Promise<{ lease: Lease; events: PendingEvent[] }> {
   const status: DeploymentStatus = STATUS_OF_STAGE[stage]
   assertMove(deployment.status, status)
-  const canceled = await updateDeployment(tx, deployment.id, {
+  const change = {
     status,
     stage,
     facts: deployment.facts,
     ...(more.releaseId === undefined || more.releaseId === null ? {} : { releaseId: more.releaseId }),
     statusReason: '',
     isSlotFree: status === 'running',
-  })
+  }
+  const [canceled, fence] = await Promise.all([
+    updateDeployment(tx, deployment.id, change),
+    takeLease(tx, lease.deploymentId, dependencies.owner),
+  ])
   if (canceled && status !== 'running') throw new StageAbort('canceled')
-  const fence = await takeLease(tx, lease.deploymentId, dependencies.owner)
   await openStageRun(tx, { deploymentId: deployment.id, fence }, stage)
   const events = [event({ target, deployment }, 'stage.started', `${stage} has begun`, { stage })]
   if (stage === 'launch') await planInstances(dependencies, tx, target, deployment)

@@ -66,8 +66,8 @@ export async function instanceVariables(
 export async function secretValues(
   dependencies: Pick<EngineDependencies, 'sealer'>,
   db: Queryable,
-  target: ServiceEnvironment,
+  scope: Pick<Deployment, 'projectId' | 'environmentId' | 'serviceId'>,
 ): Promise<string[]> {
-  const rows = await readVariableLayers(db, target)
+  const rows = await readVariableLayers(db, scope)
   return rows.filter((row) => row.secret).map((row) => dependencies.sealer.open(row.sealedValue))
 }

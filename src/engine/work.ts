@@ -31,19 +31,24 @@ export interface Work {
 export async function loadWork(dependencies: EngineDependencies, db: Queryable, lease: Lease): Promise<Work> {
   const deployment = await findDeployment(db, lease.deploymentId)
   if (deployment === null) throw new Error(`deployment ${lease.deploymentId} vanished`)
-  const target = await getServiceEnvironment(db, deployment.serviceEnvironmentId)
+  const [target, instances, release, sinceSwapMs, secrets] = await Promise.all([
+    getServiceEnvironment(db, deployment.serviceEnvironmentId),
+    listInstances(db, deployment.serviceEnvironmentId),
+    deployment.releaseId === null ? null : findRelease(db, deployment.releaseId),
+    readSwapAge(db, deployment.id),
+    secretValues(dependencies, db, deployment),
+  ])
   if (target === null) throw new Error(`service environment ${deployment.serviceEnvironmentId} vanished`)
-  const instances = await listInstances(db, target.id)
   return {
     lease,
     deployment,
     target,
-    release: deployment.releaseId === null ? null : await findRelease(db, deployment.releaseId),
+    release,
     instances: instances.filter((instance) => instance.deploymentId === deployment.id),
     others: instances.filter((instance) => instance.deploymentId !== deployment.id),
-    sinceSwapMs: await readSwapAge(db, deployment.id),
+    sinceSwapMs,
     loadedAt: dependencies.clock.monotonic(),
-    redact: createRedactor(await secretValues(dependencies, db, target)),
+    redact: createRedactor(secrets),
   }
 }
 

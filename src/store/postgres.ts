@@ -194,6 +194,8 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     idle_in_transaction_session_timeout: LIMITS.databaseIdleInTransactionMs,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
+    // Statements that don't wait for each other go out together: their order is kept, their round trips are one.
+    pipeline: true,
     types: postgresTypes,
   }
 }

@@ -40,7 +40,9 @@ export async function findServiceEnvironment(
 }
 
 export async function getServiceEnvironment(db: Queryable, id: ServiceEnvironmentId): Promise<ServiceEnvironment | null> {
-  const rows = await db.query<ServiceEnvironment>(`select ${COLUMNS} from ${JOINS} where se.id = $1`, [id])
+  const rows = await db.query<ServiceEnvironment>(`select ${COLUMNS} from ${JOINS} where se.id = $1`, [id], {
+    name: 'get-service-environment',
+  })
   return rows[0] ?? null
 }
 

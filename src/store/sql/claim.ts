@@ -20,8 +20,9 @@ export interface ClaimOptions {
  * A rollback begins at launch, everything else at fetch.
  */
 export async function claimDeployment(tx: Queryable, options: ClaimOptions): Promise<DeploymentRow | null> {
-  await tx.query('select pg_advisory_xact_lock($1)', [CLAIM_LOCK])
-  const rows = await tx.query<DeploymentRow>(
+  // Two statements, so that the second sees what was committed while the first waited; sent together.
+  const locked = tx.query('select pg_advisory_xact_lock($1)', [CLAIM_LOCK], { name: 'claim-lock' })
+  const claimed = tx.query<DeploymentRow>(
     `with busy as materialized (select service_environment_id, slot from deployments where slot is not null),
           free as (select min(n) as slot from generate_series(1, $1::int) n where n not in (select slot from busy)),
           next as (select id from deployments
@@ -38,6 +39,7 @@ export async function claimDeployment(tx: Queryable, options: ClaimOptions): Pro
      returning d.*`,
     [options.slots, options.timeoutMs / 1000],
   )
+  const [, rows] = await Promise.all([locked, claimed])
   return rows[0] ?? null
 }
 

@@ -12,7 +12,7 @@ const EVENT_LOG_LOCK = 7301
  */
 export async function appendEvents(tx: Queryable, events: readonly (NewEvent & { readonly terminal?: boolean })[]): Promise<void> {
   if (events.length === 0) return
-  await tx.query('select pg_advisory_xact_lock($1)', [EVENT_LOG_LOCK])
+  const notice: Omit<Extract<Notice, { kind: 'events' }>, 'sequence'> = { kind: 'events', deploymentId: events[0]?.deploymentId ?? null }
   const rows = events.map((event, n) => ({
     n,
     type: event.type,
@@ -26,20 +26,21 @@ export async function appendEvents(tx: Queryable, events: readonly (NewEvent & {
     data: event.data,
     terminal: event.terminal ?? false,
   }))
-  const [last] = await tx.query<{ sequence: number }>(
-    `with added as (
+  // One statement, so that the lock is held for no round trip but the commit's. Numbers are drawn from rows that stand behind the lock.
+  await tx.query(
+    `with locked as materialized (select pg_advisory_xact_lock($2)),
+     added as (
        insert into events (sequence, type, message, project_id, environment_id, service_id, service_environment_id, deployment_id, instance_id, data, terminal)
        select nextval('event_numbers'), e.type, e.message, e.project_id, e.environment_id, e.service_id, e.service_environment_id, e.deployment_id,
               e.instance_id, e.data, e.terminal
-         from jsonb_to_recordset($1::jsonb) as e(n integer, type text, message text, project_id text, environment_id text, service_id text,
+         from locked, jsonb_to_recordset($1::jsonb) as e(n integer, type text, message text, project_id text, environment_id text, service_id text,
               service_environment_id text, deployment_id text, instance_id text, data jsonb, terminal boolean)
         order by e.n
        returning sequence)
-     select max(sequence) as sequence from added`,
-    [JSON.stringify(rows)],
+     select pg_notify($3, ($4::jsonb || jsonb_build_object('sequence', max(sequence)))::text) from added`,
+    [JSON.stringify(rows), EVENT_LOG_LOCK, CHANNEL, JSON.stringify(notice)],
+    { name: 'append-events' },
   )
-  const notice: Notice = { kind: 'events', sequence: last?.sequence ?? 0, deploymentId: events[0]?.deploymentId ?? null }
-  await tx.query('select pg_notify($1, $2)', [CHANNEL, JSON.stringify(notice)])
 }
 
 export interface EventFilter {

@@ -26,8 +26,8 @@ export async function listServing(db: Queryable, serverId: ServerId): Promise<In
 
 /** Writes rows as a stage left them; a new id (a replacement made by verify) is added. */
 export async function saveInstances(tx: Queryable, instances: readonly Instance[]): Promise<void> {
-  for (const instance of instances) {
-    await tx.query(
+  const written = instances.map((instance) =>
+    tx.query(
       `insert into instances (id, deployment_id, release_id, service_environment_id, server_id, index, state, host, port, restarts, standby_until)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
        on conflict (id) do update set deployment_id = excluded.deployment_id, server_id = excluded.server_id, index = excluded.index, state = excluded.state, host = excluded.host,
@@ -45,8 +45,9 @@ export async function saveInstances(tx: Queryable, instances: readonly Instance[
         instance.restarts,
         instance.standbyUntil,
       ],
-    )
-  }
+    ),
+  )
+  await Promise.all(written)
 }
 
 /** Rows of a deployment that no longer stand for anything: other ids than those given, same deployment. */

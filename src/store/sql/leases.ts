@@ -23,6 +23,7 @@ export async function takeLease(tx: Queryable, deploymentId: DeploymentId, owner
        set owner = excluded.owner, boot_id = excluded.boot_id, fence = excluded.fence, expires_at = excluded.expires_at
      returning fence`,
     [deploymentId, owner.serverId, owner.bootId, LIMITS.leaseMs / 1000],
+    { name: 'take-lease' },
   )
   if (row === undefined) throw new Error('a lease was not written')
   return row.fence
@@ -30,7 +31,9 @@ export async function takeLease(tx: Queryable, deploymentId: DeploymentId, owner
 
 /** Locks the lease row and refuses anybody whose fence is not the present one (I6). First statement of every writing transaction. */
 export async function assertFence(tx: Queryable, lease: Lease): Promise<void> {
-  const [row] = await tx.query<{ fence: number }>('select fence from leases where deployment_id = $1 for update', [lease.deploymentId])
+  const [row] = await tx.query<{ fence: number }>('select fence from leases where deployment_id = $1 for update', [lease.deploymentId], {
+    name: 'assert-fence',
+  })
   if (row?.fence !== lease.fence) throw fenced(lease, row?.fence ?? null)
 }
 
@@ -67,11 +70,11 @@ export async function renewLeases(db: Queryable, owner: Owner, ids: readonly Dep
 
 /** The lease as it stands, if it belongs to this boot; null otherwise. */
 export async function readOwnLease(db: Queryable, deploymentId: DeploymentId, owner: Owner): Promise<Lease | null> {
-  const [row] = await db.query<{ fence: number }>('select fence from leases where deployment_id = $1 and owner = $2 and boot_id = $3', [
-    deploymentId,
-    owner.serverId,
-    owner.bootId,
-  ])
+  const [row] = await db.query<{ fence: number }>(
+    'select fence from leases where deployment_id = $1 and owner = $2 and boot_id = $3',
+    [deploymentId, owner.serverId, owner.bootId],
+    { name: 'read-own-lease' },
+  )
   return row === undefined ? null : { deploymentId, fence: row.fence }
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { DeploymentError, DeploymentFacts, Verdict } from '../../domain/deployment.ts'
 import type { DeploymentStatus, StageName } from '../../domain/deployment-machine.ts'
 import type { DeploymentId, ReleaseId } from '../../domain/ids.ts'
@@ -34,10 +35,10 @@ export async function updateDeployment(tx: Queryable, id: DeploymentId, change: 
   if (change.error !== undefined) set('error', change.error === null ? null : JSON.stringify(change.error))
   if (change.settled === true) assignments.push('settled = true', 'settled_at = now()')
   if (change.isSlotFree === true) assignments.push('slot = null')
-  const [row] = await tx.query<{ canceled: boolean }>(
-    `update deployments set ${assignments.join(', ')} where id = $1 returning cancel_requested_at is not null as canceled`,
-    params,
-  )
+  const text = `update deployments set ${assignments.join(', ')} where id = $1 returning cancel_requested_at is not null as canceled`
+  // Few combinations ever occur; each is prepared once.
+  const name = `update-deployment-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`
+  const [row] = await tx.query<{ canceled: boolean }>(text, params, { name })
   if (row === undefined) throw new Error(`deployment ${id} vanished`)
   return row.canceled
 }
@@ -47,6 +48,7 @@ export async function openStageRun(tx: Queryable, lease: Lease, stage: StageName
     `insert into stage_runs (deployment_id, stage, run, fence, started_at)
      select $1, $2, coalesce(max(run), 0) + 1, $3, clock_timestamp() from stage_runs where deployment_id = $1 and stage = $2`,
     [lease.deploymentId, stage, lease.fence],
+    { name: 'open-stage-run' },
   )
 }
 
@@ -63,6 +65,7 @@ export async function closeStageRun(
       where deployment_id = $1 and stage = $2 and finished_at is null
         and run = (select max(run) from stage_runs where deployment_id = $1 and stage = $2)`,
     [lease.deploymentId, stage, outcome, reason],
+    { name: 'close-stage-run' },
   )
 }
 

@@ -20,5 +20,6 @@ export async function readVariableLayers(
       where project_id = $1 and (environment_id is null or environment_id = $2) and (service_id is null or service_id = $3)
       order by service_id nulls first, environment_id nulls first, name`,
     [target.projectId, target.environmentId, target.serviceId],
+    { name: 'read-variable-layers' },
   )
 }
