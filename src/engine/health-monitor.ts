@@ -151,7 +151,10 @@ async function failingHealth(
   }
 }
 
-/** Off the route, if another target is left on it: an edge without any target could answer nothing at all. */
+/**
+ * Off the route, if another target is left on it. The only one stays there; when it is restarted (`crashes` > 0), requests wait at the
+ * edge meanwhile, within a bound that is not moved by further crashes: nobody reaches it before it is ready again (I2).
+ */
 async function leaveEdge(dependencies: EngineDependencies, id: InstanceId, trouble: Trouble, crashes: number): Promise<void> {
   await withServing(dependencies, id, async (tx, target, instance) => {
     const { edge } = dependencies.drivers
@@ -167,6 +170,8 @@ async function leaveEdge(dependencies: EngineDependencies, id: InstanceId, troub
         fence,
         ifGeneration: route.generation,
       })
+    } else if (route !== undefined && rest.length === 0 && crashes > 0 && !route.held) {
+      await edge.hold(target.id, { maxMs: LIMITS.holdMs, fence: await nextFence(tx) })
     }
     const times = crashes > 1 ? ` (${crashes} times in a row)` : ''
     await setStatusReason(tx, instance.deploymentId, `instance ${instance.index}: ${trouble.message}${times}; it is being restarted`)
@@ -206,7 +211,8 @@ async function returnIfLost(dependencies: EngineDependencies, id: InstanceId, co
   const route = (await edge.read()).find((known) => known.id === instance.serviceEnvironmentId)
   const { host, port } = status.address
   // A lost route is the reconciler's.
-  if (route === undefined || route.targets.some((known) => known.instanceId === id && known.host === host && known.port === port)) return
+  if (route === undefined) return
+  if (!route.held && route.targets.some((known) => known.instanceId === id && known.host === host && known.port === port)) return
   const readiness = await waitReady({ id }, config.deploy.readinessCheck, { runtime, clock: dependencies.clock, signal })
   if (!readiness.ready) return
   await returnToEdge(dependencies, { ...instance, address: readiness.address }, 'instance.recovered', 'is back on the route')
@@ -221,7 +227,9 @@ async function returnToEdge(
   await withServing(dependencies, instance.id, async (tx, target) => {
     const { edge } = dependencies.drivers
     const route = (await edge.read()).find((known) => known.id === target.id)
-    const others = route?.targets.filter((known) => known.instanceId !== instance.id) ?? []
+    // What is left on a held route is down: it comes back by itself once it is ready.
+    const present = route === undefined || route.held ? [] : route.targets
+    const others = present.filter((known) => known.instanceId !== instance.id)
     const serving = new Set((await listInstances(tx, target.id)).filter((known) => known.state === 'serving').map((known) => known.id))
     const targets = [...others.filter((known) => serving.has(known.instanceId)), ...targetsOf([instance])]
     const fence = await nextFence(tx)

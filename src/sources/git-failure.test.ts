@@ -34,6 +34,8 @@ test.each([
   ["fatal: '/srv/x' does not appear to be a git repository", 'SOURCE_NOT_FOUND'],
   ['Host key verification failed.\nfatal: Could not read from remote repository.', 'SOURCE_REFUSED'],
   ['fatal: write error: No space left on device', 'DISK_FULL'],
+  ['error: unable to write file big.bin\nfatal: unable to write new index file', 'DISK_FULL'],
+  ["error: unable to write file a\nfatal: sha1 file '.git/index.lock' write error. Out of diskspace", 'DISK_FULL'],
   ['fatal: something new', 'SOURCE_UNREACHABLE'],
 ])('%s is %s', (text, code) => {
   const error = gitFailure('can’t read it', result(text))

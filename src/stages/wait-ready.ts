@@ -11,6 +11,8 @@ export type Readiness =
 
 /** First pause between probes; doubles until `retryPeriodMs`. A fast app is seen within a few ms (DESIGN.md §10). */
 const FIRST_PAUSE_MS = 5
+/** The attempt at the deadline gets so much: its answer is what the failure is explained by. */
+const LAST_ATTEMPT_MS = 1000
 
 /** Probes one instance until it passes, exits, or `failureTimeoutMs` is over. Keeps the last attempts for the explanation. */
 export async function waitReady(
@@ -35,7 +37,8 @@ export async function waitReady(
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, check.retryPeriodMs)) {
       const status = await runtime.inspect(instance.id)
       if (status.state !== 'running') return { ready: false, attempts, reason: describeExit(status), exited: true }
-      const timeoutMs = Math.max(1, Math.ceil(Math.min(check.attemptTimeoutMs, deadline - clock.monotonic())))
+      const left = Math.max(LAST_ATTEMPT_MS, deadline - clock.monotonic())
+      const timeoutMs = Math.round(Math.min(check.attemptTimeoutMs, left))
       const attempt = await probeOnce({
         probe: check.probe,
         instanceId: instance.id,
@@ -48,12 +51,12 @@ export async function waitReady(
       attempts.push(attempt)
       if (attempts.length > LIMITS.probeAttemptsKept) attempts.shift()
       if (attempt.outcome === 'passed') return { ready: true, attempts, address: status.address }
-      const left = deadline - clock.monotonic()
-      if (left <= 0) {
+      const waitMs = deadline - clock.monotonic()
+      if (waitMs <= 0) {
         const reason = `not ready after ${check.failureTimeoutMs / 1000} s: ${attempt.address} gave ${attempt.result}`
         return { ready: false, attempts, reason, exited: false }
       }
-      await clock.sleep(Math.min(pauseMs, left), signal)
+      await clock.sleep(Math.min(pauseMs, waitMs), signal)
     }
   } catch (error) {
     outside.signal.throwIfAborted()
