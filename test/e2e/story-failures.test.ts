@@ -122,3 +122,22 @@ test('a release command that fails ends the deployment before anything is starte
   await load.stop()
   expect(load.failures).toEqual([])
 })
+
+test('I2: an app that crashes while it serves is restarted; requests wait for it, and none reaches it before it is ready', async () => {
+  const { server, collector } = world
+  const repo = world.repo('restart')
+  repo.commit('v1', { readyAfterMs: 700 })
+  const { id } = await server.deployed({ service: 'restart', source: repo.source })
+  const load = await world.load('restart', { clients: { sse: 0, websocket: 0 } })
+  const crashedAt = performance.now()
+  await server.ask('restart', '/crash').catch(() => null)
+  await eventually(async () => expect((await server.events(id)).map((event) => event.type)).toContain('instance.restarted'))
+  await load.answers(10)
+  await load.stop()
+  // What was under way when it died is lost, and what came before the monitor saw it.
+  const late = load.failures.filter((failure) => failure.from > crashedAt + 1500)
+  expect(late).toEqual([])
+  expect(load.longestMs).toBeGreaterThan(600)
+  expect(collector.breaches).toEqual([])
+  console.log({ lost: load.failures.length, heldMs: Math.round(load.longestMs) })
+})

@@ -47,6 +47,7 @@ const server = createServer((request, response) => {
   if (isTerminating) tell('asked-after-term')
   if (isFaulty) return answer(response, 500, 'faulty')
   if (url.pathname === '/events') return events(response)
+  if (url.pathname === '/crash') return process.exit(13)
   if (url.pathname === '/env') return answer(response, 200, JSON.stringify(process.env))
   if (url.pathname === '/slow') return void setTimeout(() => answer(response, 200, version), Number(url.searchParams.get('ms')))
   if (request.method !== 'POST') return answer(response, 200, version)
