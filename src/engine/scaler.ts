@@ -8,6 +8,7 @@ import { type DeploymentId, instanceIdFor, type ServiceEnvironmentId } from '../
 import { restartPauseMs } from '../domain/restart-backoff.ts'
 import type { ServiceConfig } from '../domain/service-config.ts'
 import type { Target } from '../edge/edge.ts'
+import { startInstance } from '../stages/start-instance.ts'
 import { targetsOf } from '../stages/swap.ts'
 import { type Readiness, waitReady } from '../stages/wait-ready.ts'
 import { isTransient, type Queryable } from '../store/database.ts'
@@ -118,7 +119,8 @@ async function startAndWait(
   const { database, clock, drivers } = dependencies
   const { runtime } = drivers
   try {
-    await runtime.start(await instanceSpec(dependencies, database, target, instance), fence, signal)
+    const spec = await instanceSpec(dependencies, database, target, instance)
+    await startInstance(runtime, spec, { check: found.config.deploy.readinessCheck, fence, signal })
     return await waitReady(instance, found.config.deploy.readinessCheck, { runtime, clock, signal })
   } catch (error) {
     // What the next round may find better is not the instance's fault.
@@ -186,7 +188,8 @@ async function onRoute(
 ): Promise<readonly Target[]> {
   const ids = new Set(serving.map((instance) => instance.id))
   const route = (await drivers.edge.read()).find((known) => known.id === target.id)
-  return route?.targets.filter((known) => ids.has(known.instanceId)) ?? []
+  // What stands on a held route is down.
+  return route === undefined || route.held ? [] : route.targets.filter((known) => ids.has(known.instanceId))
 }
 
 async function join(

@@ -80,8 +80,19 @@ export interface TaskResult {
   readonly found: boolean
 }
 
+export interface InitFailure {
+  readonly number: number
+  readonly exitCode: number
+}
+
 export type InstanceStatus =
-  | { readonly state: 'running'; readonly address: { readonly host: string; readonly port: number }; readonly startedAt: string }
+  | {
+      readonly state: 'running'
+      readonly address: { readonly host: string; readonly port: number }
+      readonly startedAt: string
+      /** Init commands of the present start that failed and were passed over, counted from 1; left out when there were none. */
+      readonly initFailures?: readonly InitFailure[]
+    }
   | {
       readonly state: 'exited'
       /** null = not known, e.g. it ended while nobody watched. */

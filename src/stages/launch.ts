@@ -1,10 +1,12 @@
-import { ShiplockError } from '../core/errors.ts'
+import { isShiplockError, ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Instance } from '../domain/deployment.ts'
 import { instanceIdFor, makerOf } from '../domain/ids.ts'
+import type { InstanceStatus } from '../runtimes/runtime.ts'
 import { configOf } from './build.ts'
 import { logTailOf } from './instance-labels.ts'
 import { done, type Stage, type StageContext, type StageEvent } from './stage.ts'
+import { describeInitFailures, startInstance } from './start-instance.ts'
 import { describeExit, waitReady } from './wait-ready.ts'
 
 /**
@@ -22,7 +24,7 @@ export const launch: Stage = {
     return done(`${started.length} ${started.length === 1 ? 'instance' : 'instances'} started`, {
       instances: started.map((entry) => entry.instance),
       events: started.map((entry) => entry.event),
-      facts: { oldStoppedAt },
+      facts: { oldStoppedAt, warnings: started.flatMap((entry) => entry.warnings) },
     })
   },
 
@@ -32,9 +34,14 @@ export const launch: Stage = {
   },
 }
 
-async function start(context: StageContext, instance: Instance): Promise<{ instance: Instance; event: StageEvent }> {
-  const spec = await context.specOf(instance)
-  const status = await context.drivers.runtime.start(spec, context.fence, context.signal)
+interface Started {
+  readonly instance: Instance
+  readonly event: StageEvent
+  readonly warnings: readonly string[]
+}
+
+async function start(context: StageContext, instance: Instance): Promise<Started> {
+  const { status, warnings } = await startAndWarn(context, instance)
   if (status.state !== 'running') {
     const tail = await logTailOf(context, instance.id, LIMITS.errorLogTailLines)
     throw new ShiplockError('LAUNCH_FAILED', `${describeExit(status)} right after its start`, { details: { logTail: tail } })
@@ -44,8 +51,29 @@ async function start(context: StageContext, instance: Instance): Promise<{ insta
   return {
     instance: { ...instance, state: 'starting', address: status.address },
     event: { type: 'instance.started', message, instanceId: instance.id, data: { address: status.address } },
+    warnings,
   }
 }
+
+/** Starts it; what its init commands had to say is shown, whether or not their failure matters. */
+export async function startAndWarn(context: StageContext, instance: Instance): Promise<{ status: InstanceStatus; warnings: string[] }> {
+  const { runtime } = context.drivers
+  const spec = await context.specOf(instance)
+  const check = configOf(context).deploy.readinessCheck
+  try {
+    const status = await startInstance(runtime, spec, { check, fence: context.fence, signal: context.signal })
+    const warnings = describeInitFailures(instance.index, status, spec.initCommands)
+    for (const warning of warnings) context.log('engine', warning)
+    if (warnings.length > 0)
+      for (const line of await logTailOf(context, instance.id, INIT_LINES)) context.log('instance', line, instance.id)
+    return { status, warnings }
+  } catch (error) {
+    if (!isShiplockError(error, 'LAUNCH_FAILED')) throw error
+    const logTail = await logTailOf(context, instance.id, LIMITS.errorLogTailLines)
+    throw new ShiplockError('LAUNCH_FAILED', `instance ${instance.index}: ${error.message}`, { hint: error.hint, details: { logTail } })
+  }
+}
+const INIT_LINES = 20
 
 /** Ids of every replacement that verify may have made for this copy: derived, so found again after a crash. */
 export function possibleIds(context: StageContext, instance: Instance): Instance['id'][] {

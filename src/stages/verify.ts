@@ -4,7 +4,7 @@ import type { Instance, ProbeAttempt } from '../domain/deployment.ts'
 import { instanceIdFor } from '../domain/ids.ts'
 import { configOf } from './build.ts'
 import { logTailOf } from './instance-labels.ts'
-import { isAdopted, possibleIds } from './launch.ts'
+import { isAdopted, possibleIds, startAndWarn } from './launch.ts'
 import { done, type Stage, type StageContext, type StageEvent } from './stage.ts'
 import { type Readiness, waitReady } from './wait-ready.ts'
 
@@ -100,6 +100,6 @@ async function replace(context: StageContext, instance: Instance, attempt: numbe
   await runtime.stop(instance.id, { timeoutMs: configOf(context).deploy.stopTimeoutMs }, context.fence)
   await runtime.remove(instance.id, context.fence)
   const next: Instance = { ...instance, id: instanceIdFor(context.deployment.id, instance.index, attempt), address: null }
-  await runtime.start(await context.specOf(next), context.fence, context.signal)
+  await startAndWarn(context, next)
   return next
 }

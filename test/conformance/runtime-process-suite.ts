@@ -132,7 +132,11 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
     })
 
     test('init commands run at each start, before the app, and their output is in the log', async () => {
-      const { spec } = await running({ initCommands: ['echo first', 'exit 7', 'echo third'], startCommands: ['echo app; exec sleep 1000'] })
+      const { spec, status } = await running({
+        initCommands: ['echo first', 'exit 7', 'echo third'],
+        startCommands: ['echo app; exec sleep 1000'],
+      })
+      expect(status).toMatchObject({ state: 'running', initFailures: [{ number: 2, exitCode: 7 }] })
       const expected = ['first', 'shiplock: init command 2 of 3 exited with 7', 'third', 'app']
       await eventually(async () => expect(await texts(spec)).toEqual(expected))
       await runtime.stop(spec.id, { timeoutMs: 5000 }, 1)

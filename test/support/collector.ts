@@ -3,7 +3,16 @@ import type { AddressInfo } from 'node:net'
 
 /** What an app told about itself; see `apps/story-app.mjs`. */
 export interface Report {
-  readonly kind: 'started' | 'stopped' | 'asked-before-ready' | 'asked-after-term' | 'release-command' | 'build'
+  readonly kind:
+    | 'started'
+    | 'stopped'
+    | 'asked-before-ready'
+    | 'asked-after-term'
+    | 'release-command'
+    | 'build'
+    | 'migrated'
+    | 'migration-begun'
+    | 'migration-done'
   readonly version: string
   readonly instance: string | undefined
   readonly deployment: string | undefined

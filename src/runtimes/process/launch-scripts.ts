@@ -56,7 +56,7 @@ echo "$code" >"$directory/exit.$launch"
 
 /**
  * RUN_SCRIPT <continue|fail> <number of init commands> <init command>... <shell|exec> <start command>... | <argv>...
- * runs inside the sandbox. Descriptor 4 tells the supervisor's directory when the start command runs, or which init command failed.
+ * runs inside the sandbox. Descriptor 4 tells the supervisor's directory when the start command runs, and which init commands failed.
  * Its variables have a prefix: a plain name that the app has in its environment would reach the app changed.
  *
  * A start command is evaluated by a shell that lives through SIGTERM until its foreground command has ended, and then ends with that
@@ -75,7 +75,7 @@ while [ $_sl_number -lt $_sl_count ]; do
   shift
   [ $_sl_code -eq 0 ] && continue
   echo "shiplock: init command $_sl_number of $_sl_count exited with $_sl_code" >&2
-  [ "$_sl_failure" = fail ] || continue
+  [ "$_sl_failure" = fail ] || { echo "passed-over $_sl_number $_sl_code" >&4; continue; }
   echo "init $_sl_number $_sl_code" >&4
   exit 1
 done

@@ -122,7 +122,10 @@ export class ProcessRuntime implements Runtime {
     })
     this.#watch(spec.id)
     await this.#launcher.awaitStarted(this.#directory(spec.id), record, signal)
-    return this.inspect(spec.id)
+    const status = await this.inspect(spec.id)
+    const report = new RunDirectory(this.#directory(spec.id)).startReport(record.launch ?? '')
+    const initFailures = report.kind === 'started' ? report.initFailures : []
+    return status.state === 'running' && initFailures.length > 0 ? { ...status, initFailures } : status
   }
 
   async inspect(id: InstanceId): Promise<InstanceStatus> {

@@ -12,7 +12,7 @@ export type Claim =
 
 export type StartReport =
   | { readonly kind: 'none' }
-  | { readonly kind: 'started' }
+  | { readonly kind: 'started'; readonly initFailures: readonly { readonly number: number; readonly exitCode: number }[] }
   | { readonly kind: 'init-failed'; readonly number: number; readonly code: number }
 
 /**
@@ -76,8 +76,11 @@ export class RunDirectory {
 
   startReport(launch: string): StartReport {
     const text = readOrNull(join(this.path, `started.${launch}`)) ?? ''
-    if (text.startsWith('started\n')) return { kind: 'started' }
-    const [, number, code] = /^init (\d+) (\d+)\n/.exec(text) ?? []
+    if (/^started\n/m.test(text)) {
+      const passedOver = [...text.matchAll(/^passed-over (\d+) (\d+)$/gm)]
+      return { kind: 'started', initFailures: passedOver.map(([, number, code]) => ({ number: Number(number), exitCode: Number(code) })) }
+    }
+    const [, number, code] = /^init (\d+) (\d+)\n/m.exec(text) ?? []
     return number === undefined ? { kind: 'none' } : { kind: 'init-failed', number: Number(number), code: Number(code) }
   }
 
