@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { benchDeploy } from './deploy.ts'
+import { writeDocumentation } from './documentation.ts'
 import { benchFanOut } from './fan-out.ts'
 import { benchMemory } from './memory.ts'
 import { benchProxies } from './proxies.ts'
@@ -45,7 +46,9 @@ export async function main(args: readonly string[]): Promise<number> {
     write(tableOf([section]))
   }
   const file = args.find((arg) => arg.startsWith('--json='))?.slice('--json='.length) ?? '.shiplock/bench.json'
-  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), machine: facts, quick: isQuick, sections }, null, 2)}\n`)
+  const at = new Date().toISOString()
+  writeFileSync(file, `${JSON.stringify({ at, machine: facts, quick: isQuick, sections }, null, 2)}\n`)
+  if (args.includes('--docs')) writeDocumentation(facts, at, sections)
   const rows = sections.flatMap((section) => ('rows' in section ? section.rows : []))
   const judged = rows.filter((row) => isWithin(row) !== null)
   write(['', `${judged.filter(isWithin).length} of ${judged.length} budgets kept; figures in ${file}`])

@@ -74,7 +74,8 @@ function pad(text: string, width: number, isLeft: boolean): string {
   return isLeft ? text.padEnd(width) : text.padStart(width)
 }
 
-function cellsOf(row: Row): string[] {
+/** Name, ours, beside it, ratio, budget, verdict. */
+export function cellsOf(row: Row): string[] {
   const { beside, budget } = row
   const ratio = ratioOf(row)
   const within = isWithin(row)

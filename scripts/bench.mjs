@@ -1,5 +1,5 @@
 // npm run bench: builds, then measures. `npm run bench -- NAME …` runs only those; `--quick` takes seconds instead of minutes;
-// `--json=FILE` says where the figures go. Needs the development packages: the benchmarks are TypeScript, bundled for plain Node.
+// `--json=FILE` says where the figures go, `--docs` puts them into docs/benchmarks.md. Needs the development packages: the benchmarks are TypeScript, bundled for plain Node.
 import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
