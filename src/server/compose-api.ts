@@ -1,0 +1,76 @@
+import type { ApiDependencies } from '../api/dependencies.ts'
+import type { BuildCaches } from '../builders/build-caches.ts'
+import type { Settings } from '../config/settings.ts'
+import { toShiplockError } from '../core/errors.ts'
+import { packTree } from '../core/pack-tree.ts'
+import { walkTree } from '../core/walk-tree.ts'
+import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
+import type { EngineDependencies } from '../engine/dependencies.ts'
+import { explainRollback } from '../engine/explain-rollback.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { createUploadStore } from '../sources/upload.ts'
+import type { Drivers } from '../stages/stage.ts'
+import { checkParts } from './checks.ts'
+import type { Notices } from './notices.ts'
+import { VERSION } from './version.ts'
+
+/** What the API needs of the other parts. */
+export function composeApi(
+  settings: Settings,
+  engine: EngineDependencies,
+  parts: { notices: Notices; uploads: ReturnType<typeof createUploadStore>; sandbox: Sandbox; edge: EmbeddedEdge; caches: BuildCaches },
+): ApiDependencies {
+  const { drivers } = engine
+  return {
+    database: engine.database,
+    notices: parts.notices,
+    clock: engine.clock,
+    logger: engine.logger,
+    version: VERSION,
+    defaults: DEFAULT_NAMES,
+    slots: engine.slots,
+    allowedHosts: [],
+    urlOf: (host) => parts.edge.urlOf(host, ''),
+    hostFor: (names) => hostFor(names, settings.domain),
+    uploads: parts.uploads,
+    validateSource: (source) => {
+      const fetcher = drivers.sources[source.kind]
+      if (fetcher === null) throw toShiplockError(new Error(`this server takes no source of kind ${source.kind}`))
+      fetcher.validate(source)
+    },
+    artifacts: {
+      pack: async (digest) => {
+        const directory = await drivers.artifacts.find(digest)
+        return directory === null ? null : packTree(directory, await walkTree(directory))
+      },
+    },
+    caches: composeCaches(drivers, parts.caches),
+    seal: (value) => engine.sealer.seal(value),
+    instanceLogs: (id, options) => drivers.runtime.logs(id, options),
+    explainRollback: (target, release, variables) => explainRollback(engine, target, release, variables),
+    checks: () => checkParts(settings, engine, parts.sandbox),
+  }
+}
+
+/** Build caches and runtime layers as one thing for people. */
+function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches): ApiDependencies['caches'] {
+  return {
+    list: async () => [
+      ...(await caches.list()),
+      ...((await runtimeLayers?.list()) ?? []).map(({ id: _, ...layer }) => ({ ...layer, layer: 'run' as const })),
+    ],
+    clear: async (id, layer) => ({
+      bytes: layer === 'run' ? 0 : await caches.clear(id, layer),
+      runtimeLayers: layer === 'run' || layer === 'all' ? ((await runtimeLayers?.invalidate(id)) ?? 0) : 0,
+    }),
+  }
+}
+
+export const DEFAULT_NAMES = { project: 'default', environment: 'production' }
+
+/** `<service>.<domain>`, with what differs from the defaults in between: `api-staging`, `api-shop`, `api-staging-shop`. */
+export function hostFor(names: { project: string; environment: string; service: string }, domain: string): string {
+  const environment = names.environment === DEFAULT_NAMES.environment ? [] : [names.environment]
+  const project = names.project === DEFAULT_NAMES.project ? [] : [names.project]
+  return `${[names.service, ...environment, ...project].join('-')}.${domain}`
+}

@@ -1,0 +1,58 @@
+import { join } from 'node:path'
+import { createTreeStore } from '../artifacts/tree-store.ts'
+import type { BuildCaches } from '../builders/build-caches.ts'
+import { buildLimits, createRecipeBuilder } from '../builders/recipe/recipe-builder.ts'
+import { createRuntimeLayers } from '../builders/recipe/runtime-layer-store.ts'
+import { resolveService } from '../config/resolve.ts'
+import type { Settings } from '../config/settings.ts'
+import type { Logger } from '../core/log.ts'
+import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
+import { createLocalRegistry } from '../registry/local.ts'
+import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+import { createUnavailableScanner } from '../scanner/unavailable.ts'
+import { createGitSource } from '../sources/git.ts'
+import type { createUploadStore } from '../sources/upload.ts'
+import type { Drivers } from '../stages/stage.ts'
+
+/** One driver of each kind, as the settings say. */
+export function composeDrivers(
+  settings: Settings,
+  logger: Logger,
+  parts: {
+    sandbox: Sandbox
+    edge: EmbeddedEdge
+    uploads: ReturnType<typeof createUploadStore>
+    runtime: ProcessRuntime
+    caches: BuildCaches
+  },
+): Drivers {
+  const data = settings.dataDirectory
+  const { runtime, sandbox, caches } = parts
+  const limits = buildLimits({
+    cpus: settings.buildCpus,
+    diskBytes: settings.buildDiskMb * 1024 ** 2,
+    ...(settings.buildMemoryMb === null ? {} : { memoryMb: settings.buildMemoryMb }),
+  })
+  const { bases } = settings
+  return {
+    sources: {
+      git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), logger }),
+      upload: parts.uploads,
+      image: null,
+    },
+    builders: { recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }), dockerfile: null, image: null },
+    artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
+    runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
+    scanner: createUnavailableScanner('no scanner is configured on this server'),
+    registry: createLocalRegistry(),
+    runtime,
+    edge: parts.edge,
+    config: {
+      resolveService: async (request) => {
+        const resolved = await resolveService({ ...request, artifacts: runtime.capabilities.artifacts })
+        return { config: resolved.config, origin: resolved.origin, detected: [...resolved.detected, ...resolved.notes] }
+      },
+    },
+  }
+}
