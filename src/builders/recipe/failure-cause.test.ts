@@ -34,6 +34,21 @@ test.each([
   ['connect ECONNREFUSED 127.0.0.1:4873', 'a network connection failed'],
   ['/bin/sh: 1: ./build.sh: Permission denied', 'the build may not write or run that path'],
   ['cat: missing.txt: No such file or directory', 'a file or directory is missing'],
+  [
+    'E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)',
+    'system packages can’t be installed here: commands run without root',
+  ],
+  ['ERROR: Unable to lock database: Permission denied', 'system packages can’t be installed here: commands run without root'],
+  ['/bin/sh: 1: sudo: not found', 'system packages can’t be installed here: commands run without root'],
+  ['error: externally-managed-environment', 'pip may not change the Python of the host'],
+  ['binding.c:1:10: fatal error: png.h: No such file or directory', 'the C header png.h is not there'],
+  [
+    'main.go:3:8: no required module provides package github.com/a/b; to add it:',
+    'the Go package github.com/a/b is in no module of go.mod',
+  ],
+  ['npm error code EBADENGINE', 'a package wants another version of Node.js'],
+  ['npm error self-signed certificate in certificate chain', 'a TLS certificate is signed by nobody whom the build trusts'],
+  ['npm error code E401', 'a registry or repository refused access'],
   ['/bin/sh: 1: Cannot fork', 'the build may not start more processes'],
 ])('%s', (line, cause) => {
   expect(findFailureCause(failure(['some output', line, 'more output']))?.cause).toBe(cause)

