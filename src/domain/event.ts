@@ -1,45 +1,50 @@
 import type { DeploymentId, EnvironmentId, InstanceId, ProjectId, ServiceEnvironmentId, ServiceId } from './ids.ts'
 
-/** What can happen, in the words of the event log. `data` holds the facts; `message` is one sentence for people. */
-export const EVENT_TYPES = [
-  'deployment.queued',
-  'deployment.absorbed',
-  'deployment.started',
-  'deployment.resumed',
-  'deployment.running',
-  'deployment.failed',
-  'deployment.canceled',
-  'deployment.cancel_requested',
-  'deployment.superseded',
-  'deployment.rolled_back',
-  'deployment.swapped_back',
-  'deployment.settled',
-  'deployment.warning',
-  'stage.started',
-  'stage.finished',
-  'stage.skipped',
-  'stage.failed',
-  'release.created',
-  'release.active',
-  'release.deleted',
-  'service.running',
-  'service.held',
-  'service.hold_released',
-  'service.scaled',
-  'instance.started',
-  'instance.ready',
-  'instance.replaced',
-  'instance.exited',
-  'instance.unhealthy',
-  'instance.restarted',
-  'instance.recovered',
-  'instance.stopped',
-  'instance.removed',
-  'orphan.removed',
-  'server.started',
-  'server.stopped',
-] as const
-export type EventType = (typeof EVENT_TYPES)[number]
+/**
+ * What can happen, in the words of the event log, and what each of it says; docs/events.md is printed from this table.
+ * `data` holds the facts; `message` is one sentence for people.
+ */
+export const EVENT_MEANINGS = {
+  'deployment.queued': 'It waits for its turn.',
+  'deployment.absorbed': 'A newer one of the same branch took its place in the queue.',
+  'deployment.started': 'A server took it up.',
+  'deployment.resumed': 'A server took it up again after a restart, at the stage that was cut.',
+  'deployment.running': 'It serves.',
+  'deployment.failed': 'It ended without serving, or was swapped back after its swap.',
+  'deployment.canceled': 'It ended because somebody asked for that.',
+  'deployment.cancel_requested': 'Somebody asked to cancel it; the end follows.',
+  'deployment.superseded': 'A newer deployment serves in its place.',
+  'deployment.rolled_back': 'A rollback serves in its place.',
+  'deployment.swapped_back': 'It failed after its swap; the previous one serves again.',
+  'deployment.settled': 'It serves, has passed its watch, and nothing more will happen by itself.',
+  'deployment.warning': 'Something is worth a look; the deployment went on.',
+  'stage.started': 'A stage has begun.',
+  'stage.finished': 'A stage has done its work.',
+  'stage.skipped': 'A stage had nothing to do; the message says why.',
+  'stage.failed': 'A stage failed, and the deployment with it.',
+  'build.running': 'The build has begun.',
+  'build.finished': 'There is an artifact; `skipped` in the data: an earlier one, nothing was built.',
+  'build.failed': 'The build failed; the message names the command.',
+  'release.created': 'A numbered release was made of artifact, configuration and variables.',
+  'release.active': 'That release serves.',
+  'release.deleted': 'Retention let it go.',
+  'service.running': 'The service runs on the instances of this deployment.',
+  'service.held': 'Automatic deployments wait.',
+  'service.hold_released': 'Automatic deployments go on.',
+  'service.scaled': 'Another number of instances is wanted, or serves.',
+  'instance.started': 'Its start command runs.',
+  'instance.ready': 'It passed its readiness check.',
+  'instance.replaced': 'It did not become ready; another one is tried.',
+  'instance.exited': 'It ended by itself.',
+  'instance.unhealthy': 'Its health check fails, or a further one did not become ready.',
+  'instance.restarted': 'It was started again and serves.',
+  'instance.recovered': 'It passes its health check again and serves.',
+  'instance.stopped': 'It was told to stop and did.',
+  'instance.removed': 'What was kept of it is gone.',
+  'orphan.removed': 'Something without a record was found and removed.',
+} as const
+export type EventType = keyof typeof EVENT_MEANINGS
+export const EVENT_TYPES = Object.keys(EVENT_MEANINGS) as readonly EventType[]
 
 /** Before it has its place in the log. */
 export interface NewEvent {

@@ -48,6 +48,7 @@ export async function commitStage(
   }
   const events: PendingEvent[] = [
     event(work, outcome.kind === 'skipped' ? 'stage.skipped' : 'stage.finished', reason, { stage }),
+    ...(stage === 'build' ? [event(work, 'build.finished', reason, { skipped: outcome.kind === 'skipped' })] : []),
     ...(outcome.events ?? []).map((more) => ({
       ...event(work, more.type, work.redact(more.message), redactAll(more.data, work.redact)),
       instanceId: more.instanceId,
@@ -119,6 +120,7 @@ export async function enterStage(
   if (canceled && status !== 'running') throw new StageAbort('canceled')
   await openStageRun(tx, { deploymentId: deployment.id, fence }, stage)
   const events = [event({ target, deployment }, 'stage.started', `${stage} has begun`, { stage })]
+  if (stage === 'build') events.push(event({ target, deployment }, 'build.running', `the build of ${target.service} has begun`))
   if (stage === 'launch') await planInstances(dependencies, tx, target, deployment)
   if (stage === 'retire') await markStandby(tx, target.id, deployment.id, deployment.facts.config?.deploy.standbyMs ?? 0)
   return { lease: { deploymentId: deployment.id, fence }, events }
@@ -213,9 +215,11 @@ export async function commitVerdict(
   if ((await findDeployment(tx, deployment.id))?.verdict != null) return
   if (deployment.stage !== null) await closeStageRun(tx, lease, deployment.stage, verdict, reason)
   await updateDeployment(tx, deployment.id, { verdict, error, statusReason: reason })
-  const stageFailed =
-    verdict === 'failed' ? [event(work, 'stage.failed', reason, { stage: deployment.stage, code: error?.code ?? null })] : []
-  await appendEvents(tx, stageFailed)
+  if (verdict !== 'failed') return
+  const code = error?.code ?? null
+  const failed = [event(work, 'stage.failed', reason, { stage: deployment.stage, code })]
+  if (deployment.stage === 'build') failed.push(event(work, 'build.failed', reason, { code }))
+  await appendEvents(tx, failed)
 }
 
 /** Undo is done: the deployment ends as decided and its slot is free. */

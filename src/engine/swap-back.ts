@@ -2,6 +2,7 @@ import { crashPoint } from '../core/crash-points.ts'
 import { ERRORS, type ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { DeploymentError, Instance } from '../domain/deployment.ts'
+import type { EventType } from '../domain/event.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import { logTailOf } from '../stages/instance-labels.ts'
 import { isOnRoute, targetsOf } from '../stages/swap.ts'
@@ -151,11 +152,14 @@ async function recordBack(tx: Queryable, work: Work, previousId: DeploymentId, r
     ...ready.map((instance) => ({ ...instance, deploymentId: previousId, state: 'serving' as const, standbyUntil: null })),
     ...work.instances.map((instance) => ({ ...instance, state: 'warm' as const })),
   ])
-  const previous = await findDeployment(tx, previousId)
+  const releaseId = (await findDeployment(tx, previousId))?.releaseId ?? null
+  const number = releaseId === null ? null : ((await findRelease(tx, releaseId))?.number ?? null)
+  const ofPrevious = (type: EventType, message: string, data = {}) => ({ ...event(work, type, message, data), deploymentId: previousId })
   await appendEvents(tx, [
     event(work, 'deployment.swapped_back', `${previousId} serves again: ${deployment.statusReason}`, { to: previousId }),
-    { ...event(work, 'deployment.running', `serves again: ${deployment.id} failed after its swap`, {}), deploymentId: previousId },
-    event(work, 'service.running', `${target.service} runs`, { release: previous?.releaseId ?? null }),
+    ofPrevious('deployment.running', `serves again: ${deployment.id} failed after its swap`, { release: number }),
+    ofPrevious('release.active', `v${number ?? '?'} is live`, { number }),
+    ofPrevious('service.running', `${target.service} runs`),
   ])
 }
 
