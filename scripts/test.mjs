@@ -11,8 +11,9 @@ const PROGRAMS = [
   { program: 'git', package: 'git', why: 'git sources' },
   { program: 'bwrap', package: 'bubblewrap', why: 'the sandbox' },
   { program: 'setpriv', package: 'util-linux', why: 'a user per project' },
-  { program: 'sshd', package: 'openssh-server', why: 'git over ssh' },
   { program: 'ssh', package: 'openssh-client', why: 'git over ssh' },
+  { program: 'python3', package: 'python3', why: 'the Python example' },
+  { program: 'cc', package: 'gcc libc6-dev', why: 'the example with native code' },
 ]
 const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']
 
@@ -26,7 +27,7 @@ process.exitCode = runTests()
 function installSystemPackages() {
   const wanted = PROGRAMS.filter((entry) => !isThere(entry.program))
   if (wanted.length === 0) return []
-  const packages = [...new Set(wanted.map((entry) => entry.package))]
+  const packages = [...new Set(wanted.flatMap((entry) => entry.package.split(' ')))]
   if (!canInstallSystemPackages()) {
     for (const entry of wanted) say(`Not installed: ${entry.program} (${entry.why}). Its tests are skipped.`)
     say(`To run them too: sudo apt-get install --yes --no-install-recommends ${packages.join(' ')}`)
@@ -70,7 +71,8 @@ function summarize(report, status) {
   const isSkipFailure = process.env.CI === 'true' && skipped > 0
   if (isSkipFailure) {
     for (const file of result.testResults)
-      for (const test of file.assertionResults) if (['pending', 'skipped', 'todo'].includes(test.status)) say(`skipped: ${file.name}: ${test.fullName}`)
+      for (const test of file.assertionResults)
+        if (['pending', 'skipped', 'todo'].includes(test.status)) say(`skipped: ${file.name}: ${test.fullName}`)
     say('Skipped tests count as failures in CI.')
   }
   say(`${result.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
