@@ -2,7 +2,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { EXIT_CODES } from '../core/errors.ts'
 import { artifact } from './commands/artifact.ts'
 import { CACHE_LAYERS, cacheClear, cacheList } from './commands/cache.ts'
-import { configExplain } from './commands/config.ts'
+import { configConvert, configExplain } from './commands/config.ts'
 import { deploy, up } from './commands/deploy.ts'
 import { envList, envSet, envUnset } from './commands/env.ts'
 import { events } from './commands/events.ts'
@@ -173,6 +173,12 @@ function addManaging(program: Command, run: Runner): void {
     .option('--config <file>', 'configuration file inside the directory')
     .option('--root <directory>', 'directory inside it that holds the service')
     .action(run<Parameters<typeof configExplain>[1]>((options, context, args) => configExplain(args[0] ?? '.', options, context)))
+  common(config.command('convert').argument('[directory]', 'directory', '.'))
+    .description('write shiplock.yaml from a zerops.yml or ezforge.toml')
+    .option('--config <file>', 'configuration file inside the directory')
+    .option('-o, --output <file>', 'where to write; - prints it')
+    .option('--force', 'overwrite what is there')
+    .action(run<Parameters<typeof configConvert>[1]>((options, context, args) => configConvert(args[0] ?? '.', options, context)))
   const server = common(program.command('server'))
     .description('run a server in this terminal; apps and edge go on when it ends')
     .action(run((_options, context) => serverRun(context)))
