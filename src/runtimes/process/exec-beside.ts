@@ -22,14 +22,13 @@ export async function execBeside(
   const { sandbox } = launcher
   const name = `exec-${record.id}-${randomBytes(4).toString('hex')}`
   const output = new Tail()
-  const environment = await launcher.environment(directory)
-  const support = supportBeside(directory, environment)
+  const support = await supportBeside(directory)
   try {
     const confined = await sandbox.prepare({
       name,
       projectId: record.labels.projectId,
       argv: ['/bin/sh', '-c', command],
-      env: environment,
+      env: await launcher.environment(directory),
       directory: join(directory, 'root'),
       mountPoint: MOUNT_POINT,
       mounts: support.mounts,

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { rename } from 'node:fs/promises'
+import { readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { writeFileAtomic } from '../../core/atomic-file.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { ProjectId } from '../../domain/ids.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
@@ -14,6 +15,10 @@ export interface LaidSupport {
   readonly env: Readonly<Record<string, string>>
 }
 
+const NOTHING: LaidSupport = { mounts: [], searchFirst: [], env: {} }
+/** Kept beside the run, for commands that run beside it later. */
+const FILE = 'support.json'
+
 /**
  * Gives the run its own writable copy of the runtime layer at `<directory>/home`, once, as `ownCopy` does for the artifact. Where commands
  * see the paths of the host, the layer itself is the home, not to be written: what was prepared names its own place by path.
@@ -24,7 +29,21 @@ export async function laySupport(
   about: { readonly support?: RuntimeSupport; readonly projectId: ProjectId },
   signal: AbortSignal,
 ): Promise<LaidSupport> {
-  const { layer = null, toolDirectories = [] } = about.support ?? {}
+  const laid = await lay(sandbox, directory, about, signal)
+  const file = join(directory, FILE)
+  if (laid === NOTHING) await rm(file, { force: true })
+  else await writeFileAtomic(file, JSON.stringify(laid))
+  return laid
+}
+
+async function lay(
+  sandbox: Sandbox,
+  directory: string,
+  { support, projectId }: { readonly support?: RuntimeSupport; readonly projectId: ProjectId },
+  signal: AbortSignal,
+): Promise<LaidSupport> {
+  if (support === undefined) return NOTHING
+  const { layer, toolDirectories } = support
   const tools = toolDirectories
     .filter((path) => !/^\/(usr|opt|bin)\//.test(path))
     .map((path) => ({ source: join(path, '..'), target: join(path, '..'), writable: false }))
@@ -35,18 +54,16 @@ export async function laySupport(
     const partial = `${copy}.partial`
     await removeTree(partial)
     await copyTree(layer.directory, partial, signal)
-    await sandbox.own(partial, about.projectId)
+    await sandbox.own(partial, projectId)
     await rename(partial, copy)
   }
   return { mounts: [...tools, { source: copy, target: layer.home, writable: true }], ...homeOf(layer.home, toolDirectories) }
 }
 
-/** The same for a command beside a run that was launched with that environment. */
-export function supportBeside(directory: string, env: Readonly<Record<string, string>>): LaidSupport {
-  const copy = join(directory, 'home')
-  const home = env.HOME
-  if (home === undefined || !existsSync(copy)) return { mounts: [], searchFirst: [], env: {} }
-  return { mounts: [{ source: copy, target: home, writable: true }], ...homeOf(home, []) }
+/** The same for a command beside a run, launched by this server or an earlier one. */
+export async function supportBeside(directory: string): Promise<LaidSupport> {
+  const text = await readFile(join(directory, FILE), 'utf8').catch(() => null)
+  return text === null ? NOTHING : (JSON.parse(text) as LaidSupport)
 }
 
 function homeOf(home: string, toolDirectories: readonly string[]): Pick<LaidSupport, 'searchFirst' | 'env'> {
