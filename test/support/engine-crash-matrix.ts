@@ -21,7 +21,7 @@ export interface Scenario {
   check(world: World, target: ServiceEnvironment, ended: Deployment): Promise<void>
 }
 
-const READS = new Set(['runtime.inspect', 'runtime.exec', 'edge.read', 'edge.traffic', 'edge.probe'])
+const READS = new Set(['db.begin', 'runtime.inspect', 'runtime.exec', 'edge.read', 'edge.traffic', 'edge.probe'])
 
 /** Both sides of each commit, and each effect that happened but was not written down; before it is after what came before it. */
 function isCut(step: Step): boolean {

@@ -23,6 +23,7 @@ export interface Step {
   readonly server: TestServer
   readonly name: string
   readonly side: 'before' | 'after'
+  /** Of a driver's call; before a commit, the statements of the transaction. */
   readonly args: readonly unknown[]
 }
 
@@ -102,16 +103,21 @@ export class TestServer {
   }
 
   #mortal(real: Database): Database {
-    const queryable = (db: Queryable): Queryable => ({
-      query: (text, params, options) => this.#alive(() => db.query(text, params, options)),
+    const queryable = (db: Queryable, statements: string[] = []): Queryable => ({
+      query: (text, params, options) => {
+        statements.push(text)
+        return this.#alive(() => db.query(text, params, options))
+      },
     })
     return {
       ...queryable(real),
       transaction: async (work, options) => {
+        await this.#step('db.begin', 'before')
         const result = await this.#alive(() =>
           real.transaction(async (tx) => {
-            const done = await work(queryable(tx))
-            await this.#step('db.commit', 'before')
+            const statements: string[] = []
+            const done = await work(queryable(tx, statements))
+            await this.#step('db.commit', 'before', statements)
             return done
           }, options),
         )

@@ -130,6 +130,20 @@ export class World {
     return ended
   }
 
+  /** Stops the first call that matches until `open`, or until the signal that it was given aborts, as a real driver would. */
+  gate(matches: (step: Step) => boolean | Promise<boolean>): Gate {
+    const reached = signal<Step>()
+    const opened = signal<void>()
+    let isTaken = false
+    this.hooks.push(async (step) => {
+      if (isTaken || !(await matches(step)) || isTaken) return
+      isTaken = true
+      reached.resolve(step)
+      await unlessAborted(opened.promise, signalOf(step.args))
+    })
+    return { reached: reached.promise, open: () => opened.resolve() }
+  }
+
   events(deploymentId?: DeploymentId): Promise<Event[]> {
     return listEvents(this.database, { after: 0, limit: 100_000, deploymentId })
   }
@@ -211,6 +225,33 @@ export class World {
       }
     }
   }
+}
+
+export interface Gate {
+  readonly reached: Promise<Step>
+  open(): void
+}
+
+function signal<T>(): { readonly promise: Promise<T>; resolve(value: T): void } {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((done) => {
+    resolve = done
+  })
+  return { promise, resolve: (value) => resolve(value) }
+}
+
+function signalOf(args: readonly unknown[]): AbortSignal | null {
+  const candidates = args.flatMap((arg) => [arg, (arg as { signal?: unknown } | null)?.signal])
+  return (candidates.find((candidate) => candidate instanceof AbortSignal) as AbortSignal | undefined) ?? null
+}
+
+function unlessAborted(wait: Promise<void>, abort: AbortSignal | null): Promise<void> {
+  if (abort === null) return wait
+  return new Promise((resolve, reject) => {
+    if (abort.aborted) return reject(abort.reason)
+    abort.addEventListener('abort', () => reject(abort.reason), { once: true })
+    wait.then(resolve, reject)
+  })
 }
 
 const DEPLOY_OPTIONS: DeploymentOptions = {
