@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { identify, type ProcessIdentity, processStat, signalProcess } from '../../src/core/process-identity.ts'
+import { identify, type ProcessIdentity, signalProcess } from '../../src/core/process-identity.ts'
 
 export interface Belonging {
   readonly identity: ProcessIdentity
@@ -45,12 +45,25 @@ export function leftoversOf(dataDirectory: string): readonly string[] {
 export async function endAll(dataDirectory: string): Promise<readonly string[]> {
   for (let round = 0; round < 200; round++) {
     const left = processesOf(dataDirectory)
-    if (left.length === 0) return []
+    if (left.length === 0) return removeCgroups(dataDirectory)
     // Whoever starts others goes first, in one sweep: the server, then the edge's primary, then the rest.
     for (const { identity } of left) signalProcess(identity, 'SIGKILL')
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   return leftoversOf(dataDirectory)
+}
+
+/** A killed server leaves its control groups, empty by now. Tells those that could not be removed. */
+async function removeCgroups(dataDirectory: string): Promise<readonly string[]> {
+  for (let round = 0; round < 100 && cgroupsOf(dataDirectory).length > 0; round++) {
+    for (const group of cgroupsOf(dataDirectory).toReversed()) {
+      try {
+        rmdirSync(group)
+      } catch {}
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return cgroupsOf(dataDirectory).map((group) => `control group ${group}`)
 }
 
 /** Names of the sandboxes of a data directory in which something runs: instances, builds, tasks. */
@@ -80,14 +93,6 @@ export function cgroupsOf(dataDirectory: string): readonly string[] {
         ]
       : [],
   )
-}
-
-/** Children of a process, by their parent id. */
-export function childrenOf(pid: number): readonly number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((child) => processStat(child)?.parent === pid)
 }
 
 function hash(text: string, length: number): string {
