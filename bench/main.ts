@@ -19,7 +19,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   deploy: (isQuick) => benchDeploy(isQuick ? 3 : 9),
   rollback: (isQuick) => benchRollback(isQuick ? 2 : 5),
   queue: benchQueue,
-  'fan-out': (isQuick) => benchFanOut(isQuick ? 100 : 1000, isQuick ? 100 : 300, 20),
+  'fan-out': (isQuick) => benchFanOut(isQuick ? 100 : 1000, isQuick ? 100 : 300, 40),
   memory: (isQuick) => benchMemory(2, isQuick ? 1000 : 10_000, isQuick ? 2 : 5),
   resume: (isQuick) => benchResume(isQuick ? 1 : 3),
 }

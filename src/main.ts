@@ -16,8 +16,6 @@ async function main(): Promise<void> {
   const logger = createLogger(settings.logLevel)
   const server = await startServer(settings, logger)
   const isForeground = env.SHIPLOCK_FOREGROUND === '1'
-  logger.info('the server is ready', { api: server.apiUrl, edge: server.edgeUrl, pid: process.pid, foreground: isForeground })
-  process.send?.({ kind: 'ready', apiUrl: server.apiUrl, edgeUrl: server.edgeUrl, tokenPath: server.tokenPath })
   let isStopping = false
   const stop = (signal: NodeJS.Signals) => {
     if (isStopping) return
@@ -36,6 +34,9 @@ async function main(): Promise<void> {
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   process.on('SIGQUIT', stop)
+  // Last: whoever hears it may signal at once.
+  logger.info('the server is ready', { api: server.apiUrl, edge: server.edgeUrl, pid: process.pid, foreground: isForeground })
+  process.send?.({ kind: 'ready', apiUrl: server.apiUrl, edgeUrl: server.edgeUrl, tokenPath: server.tokenPath })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
