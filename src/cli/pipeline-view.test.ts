@@ -18,6 +18,9 @@ function fakeTerminal(options: { isLive?: boolean; isJson?: boolean } = {}): Ter
     draw: (text) => output.push(text),
     json: (value) => output.push(JSON.stringify(value)),
     error: (line) => output.push(`${line}\n`),
+
+    canAsk: false,
+    confirm: async () => false,
     output,
   }
 }

@@ -8,7 +8,7 @@ import { envList, envSet, envUnset } from './commands/env.ts'
 import { events } from './commands/events.ts'
 import { logs } from './commands/logs.ts'
 import { cancel, queue } from './commands/queue.ts'
-import { releases, rollback } from './commands/releases.ts'
+import { releases, releasesDiff, rollback } from './commands/releases.ts'
 import { scale } from './commands/scale.ts'
 import { doctor, serverRun, serverStart, serverStatus, serverStop } from './commands/server.ts'
 import { status } from './commands/status.ts'
@@ -98,6 +98,7 @@ function addDeploying(program: Command, run: Runner): void {
         .default('sealed'),
     )
     .option('--plan', 'only show what would differ')
+    .option('-y, --yes', 'do not ask; nobody is asked either where no terminal is')
     .option('--release-hold', 'only let automatic deployments go on again after an earlier rollback')
     .option('--force', 'also to a release whose last attempt failed, or that is live')
     .option('-m, --message <text>', 'note that stays with the deployment')
@@ -134,15 +135,15 @@ function addLooking(program: Command, run: Runner): void {
     .option('--type <types>', 'of these types, with commas between them')
     .option('--since <time>', 'ISO 8601, e.g. 2026-01-31T12:00:00Z')
     .action(run<Parameters<typeof events>[0]>((options, context) => events(options, context)))
-  common(program.command('releases').argument('[service]'))
+  const kept = common(program.command('releases').argument('[service]'))
     .description('releases of a service: what can be rolled back to')
     .option('--pin <release>', 'exempt one from retention')
     .option('--unpin <release>', 'give one back to retention')
     .action(run<Parameters<typeof releases>[1]>((options, context, args) => releases(args[0], options, context)))
-  common(program.command('artifact').argument('<release>', 'e.g. v3'))
-    .description('download the file tree of a release as tar.gz')
-    .option('-o, --output <file>', 'where to write it (default: <service>-v<n>.tar.gz)')
-    .action(run<Parameters<typeof artifact>[1]>((options, context, args) => artifact(args[0] ?? '', options, context)))
+  common(kept.command('diff').argument('<release>', 'e.g. v3'))
+    .description('what differs between a release and the live one: then, now')
+    .addOption(new Option('--env <which>', 'its variables as sealed, or as they are now').choices(['sealed', 'current']).default('sealed'))
+    .action(run<Parameters<typeof releasesDiff>[1]>((options, context, args) => releasesDiff(args[0] ?? '', options, context)))
   common(program.command('queue'))
     .description('what is in progress, what waits and why')
     .action(run((options, context) => queue(options, context)))

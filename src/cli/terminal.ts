@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import { createColors } from 'picocolors'
 import { printable } from '../core/printable.ts'
 
@@ -18,6 +19,10 @@ export interface Terminal {
   /** One JSON document (or one line of a stream). */
   json(value: unknown, options?: { readonly isLine: boolean }): void
   error(line: string): void
+  /** Whether somebody is there who can answer. */
+  readonly canAsk: boolean
+  /** True for a yes; anything else, and an abort, is a no. */
+  confirm(question: string, signal: AbortSignal): Promise<boolean>
 }
 
 export interface TerminalOptions {
@@ -34,6 +39,7 @@ export function createTerminal(
   options: TerminalOptions,
   stdout: NodeJS.WriteStream = process.stdout,
   stderr: NodeJS.WriteStream = process.stderr,
+  stdin: NodeJS.ReadStream = process.stdin,
 ): Terminal {
   const isTty = stdout.isTTY === true
   const isColored = options.color && !options.env.NO_COLOR && (isTty || Boolean(options.env.FORCE_COLOR)) && options.env.TERM !== 'dumb'
@@ -56,6 +62,17 @@ export function createTerminal(
     },
     error: (line) => {
       stderr.write(`${line}\n`)
+    },
+    canAsk: isTty && stdin.isTTY === true && !options.json && !options.env.CI,
+    confirm: async (question, signal) => {
+      const reader = createInterface({ input: stdin, output: stdout })
+      try {
+        return /^y(es)?$/i.test((await reader.question(`${question} [y/N] `, { signal })).trim())
+      } catch {
+        return false
+      } finally {
+        reader.close()
+      }
     },
   }
 }

@@ -14,7 +14,7 @@ import { setLive } from '../store/sql/live.ts'
 import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { insertRelease } from '../store/sql/releases.ts'
 import type { EngineDependencies } from './dependencies.ts'
-import { instanceVariables } from './variables.ts'
+import { instanceVariables, secretNamesOf } from './variables.ts'
 import type { Work } from './work.ts'
 
 type PendingEvent = NewEvent & { readonly terminal?: boolean }
@@ -172,6 +172,7 @@ async function makeRelease(dependencies: EngineDependencies, tx: Queryable, work
     buildKey: facts.buildKey,
     trigger,
     sealedVariables: dependencies.sealer.seal(JSON.stringify(variables)),
+    secretNames: await secretNamesOf(dependencies, tx, work.deployment, variables),
   })
   events.push(event(work, 'release.created', `v${release.number} was made`, { number: release.number, artifact: release.artifact }))
   return release.id

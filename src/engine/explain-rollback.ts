@@ -1,11 +1,11 @@
+import { createRedactor, redactAll } from '../core/redact.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import type { Release } from '../domain/release.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment } from '../store/sql/deployments.ts'
-import { findRelease, readSealedVariables } from '../store/sql/releases.ts'
-import { readVariableLayers } from '../store/sql/variable-layers.ts'
-import type { EngineDependencies } from './dependencies.ts'
-import { presentLayers } from './variables.ts'
+import { findRelease } from '../store/sql/releases.ts'
+import { builtinVariables, type EngineDependencies } from './dependencies.ts'
+import { presentLayers, sealedVariables, secretNamesOf, secretValues } from './variables.ts'
 
 /** One thing that a rollback would change. Values of secrets are never in it (I8). */
 export interface Difference {
@@ -16,7 +16,10 @@ export interface Difference {
   readonly current: string | null
 }
 
-/** What differs between what is live and the release that would be gone back to: artifact, config, variables. */
+/**
+ * What differs between what is live and the release that would be gone back to: artifact, config, variables. Of a variable that is a
+ * secret today, was one when either release was made, or holds the value of one, only the fact is told; a config value is told redacted.
+ */
 export async function explainRollback(
   dependencies: EngineDependencies,
   target: ServiceEnvironment,
@@ -26,29 +29,31 @@ export async function explainRollback(
   const { database } = dependencies
   const live = target.liveDeploymentId === null ? null : await findDeployment(database, target.liveDeploymentId as DeploymentId)
   const liveRelease = live?.releaseId == null ? null : await findRelease(database, live.releaseId)
-  const now = liveRelease === null ? {} : await sealedVariables(dependencies, liveRelease)
-  const then = variables === 'sealed' ? await sealedVariables(dependencies, release) : await currentVariables(dependencies, target, release)
-  const secrets = new Set((await readVariableLayers(database, target)).filter((row) => row.secret).map((row) => row.name))
+  const now = liveRelease === null ? NOTHING : await sealedVariables(dependencies, database, liveRelease.id)
+  const then = await sealedVariables(dependencies, database, release.id)
+  const values = variables === 'sealed' ? then.values : await currentVariables(dependencies, target, release)
+  const releases = [release.id, ...(liveRelease === null ? [] : [liveRelease.id])]
+  const redact = createRedactor(await secretValues(dependencies, database, target, releases))
+  const hidden = new Set([...now.secretNames, ...then.secretNames, ...(await secretNamesOf(dependencies, database, target, values))])
+  for (const [name, value] of [...Object.entries(values), ...Object.entries(now.values)]) if (redact(value) !== value) hidden.add(name)
   return [
     ...compare('artifact', { digest: release.artifact.digest }, { digest: liveRelease?.artifact.digest ?? '' }, new Set()),
-    ...compare('config', flat(release.config), flat(liveRelease?.config ?? {}), new Set()),
-    ...compare('variable', then, now, secrets),
+    ...redactAll(compare('config', flat(release.config), flat(liveRelease?.config ?? {}), new Set()), redact),
+    ...compare('variable', values, now.values, hidden),
   ]
 }
 
-async function sealedVariables(dependencies: EngineDependencies, release: Release): Promise<Record<string, string>> {
-  const sealed = await readSealedVariables(dependencies.database, release.id)
-  const all = sealed === null ? {} : (JSON.parse(dependencies.sealer.open(sealed)) as Record<string, string>)
-  return Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith('SHIPLOCK_')))
-}
+const NOTHING = { values: {}, secretNames: [] } as const
 
 async function currentVariables(
   dependencies: EngineDependencies,
   target: ServiceEnvironment,
   release: Release,
-): Promise<Record<string, string>> {
+): Promise<Readonly<Record<string, string>>> {
   const layers = await presentLayers(dependencies, dependencies.database, target, release.config)
-  return { ...dependencies.resolveVariables(layers, {}) }
+  // As an instance would get them; what is Shiplock's own is no difference to speak of.
+  const resolved = dependencies.resolveVariables(layers, builtinVariables(target, { id: release.deploymentId }, release.number))
+  return Object.fromEntries(Object.entries(resolved).filter(([name]) => !name.startsWith('SHIPLOCK_')))
 }
 
 /** `run.env` is left out: its values may be secrets, and they come up as variables. */

@@ -1,4 +1,6 @@
+import { createRedactor } from '../core/redact.ts'
 import type { Deployment } from '../domain/deployment.ts'
+import type { ReleaseId } from '../domain/ids.ts'
 import type { Release } from '../domain/release.ts'
 import type { ServiceConfig } from '../domain/service-config.ts'
 import type { Queryable } from '../store/database.ts'
@@ -56,18 +58,53 @@ export async function instanceVariables(
   // What a release was made with is what its instances get, at every restart too; only a rollback may opt out (I7).
   if (about.release !== null && (kind === 'deploy' || options.variables === 'sealed')) {
     const sealed = await readSealedVariables(db, about.release.id)
-    if (sealed !== null) return { ...(JSON.parse(dependencies.sealer.open(sealed)) as Record<string, string>), ...builtins }
+    if (sealed !== null) return { ...openSealed(dependencies, sealed.sealed), ...builtins }
   }
   const layers = await presentLayers(dependencies, db, about.target, about.config)
   return { ...dependencies.resolveVariables(layers, builtins), ...builtins }
 }
 
-/** Values that must never appear in a log line of this deployment. */
+function openSealed({ sealer }: Pick<EngineDependencies, 'sealer'>, sealed: Uint8Array): Readonly<Record<string, string>> {
+  return JSON.parse(sealer.open(sealed)) as Record<string, string>
+}
+
+/** The variables that a release was made with, without those that speak of a deployment, and which of them hold secrets. */
+export async function sealedVariables(
+  dependencies: Pick<EngineDependencies, 'sealer'>,
+  db: Queryable,
+  release: ReleaseId,
+): Promise<{ readonly values: Readonly<Record<string, string>>; readonly secretNames: readonly string[] }> {
+  const found = await readSealedVariables(db, release)
+  if (found === null) return { values: {}, secretNames: [] }
+  const own = Object.entries(openSealed(dependencies, found.sealed)).filter(([name]) => !name.startsWith('SHIPLOCK_'))
+  return { values: Object.fromEntries(own), secretNames: found.secretNames }
+}
+
+/** Values that must never be shown: today's secrets, and those sealed with these releases, which may be others. */
 export async function secretValues(
   dependencies: Pick<EngineDependencies, 'sealer'>,
   db: Queryable,
   scope: Pick<Deployment, 'projectId' | 'environmentId' | 'serviceId'>,
+  releases: readonly ReleaseId[],
 ): Promise<string[]> {
   const rows = await readVariableLayers(db, scope)
-  return rows.filter((row) => row.secret).map((row) => dependencies.sealer.open(row.sealedValue))
+  const sealed = await Promise.all(releases.map((release) => sealedVariables(dependencies, db, release)))
+  return [
+    ...rows.filter((row) => row.secret).map((row) => dependencies.sealer.open(row.sealedValue)),
+    ...sealed.flatMap(({ values, secretNames }) => secretNames.flatMap((name) => values[name] ?? [])),
+  ]
+}
+
+/** Names of the variables that are secrets, or hold the value of one: `postgres://app:${PASSWORD}@db`. */
+export async function secretNamesOf(
+  dependencies: Pick<EngineDependencies, 'sealer'>,
+  db: Queryable,
+  scope: Pick<Deployment, 'projectId' | 'environmentId' | 'serviceId'>,
+  variables: Readonly<Record<string, string>>,
+): Promise<string[]> {
+  const named = new Set((await readVariableLayers(db, scope)).filter((row) => row.secret).map((row) => row.name))
+  const redact = createRedactor(await secretValues(dependencies, db, scope, []))
+  return Object.entries(variables)
+    .filter(([name, value]) => named.has(name) || redact(value) !== value)
+    .map(([name]) => name)
 }

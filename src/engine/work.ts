@@ -36,7 +36,7 @@ export async function loadWork(dependencies: EngineDependencies, db: Queryable, 
     listInstances(db, deployment.serviceEnvironmentId),
     deployment.releaseId === null ? null : findRelease(db, deployment.releaseId),
     readSwapAge(db, deployment.id),
-    secretValues(dependencies, db, deployment),
+    secretValues(dependencies, db, deployment, deployment.releaseId === null ? [] : [deployment.releaseId]),
   ])
   if (target === null) throw new Error(`service environment ${deployment.serviceEnvironmentId} vanished`)
   return {

@@ -39,10 +39,11 @@ function renderReleases(items: readonly Release[], { colors }: Terminal): string
     `v${release.number}`,
     stateOf(release, colors),
     fitted(describeSource({ revision: release.revision, source: null }), 60),
+    release.revision.kind === 'git' ? fitted(release.revision.author, 24) : '',
     `${release.trigger.kind} by ${fitted(release.trigger.actor, 20)}`,
     formatAgo(release.createdAt, now),
   ])
-  return table(['RELEASE', 'STATE', 'SOURCE', 'TRIGGER', 'MADE'], rows, colors.dim)
+  return table(['RELEASE', 'STATE', 'SOURCE', 'AUTHOR', 'TRIGGER', 'MADE'], rows, colors.dim)
 }
 
 function stateOf(release: Release, colors: Terminal['colors']): string {
@@ -60,6 +61,8 @@ export interface RollbackOptions extends CommonOptions {
   readonly detach?: boolean
   readonly settled?: boolean
   readonly plan?: boolean
+  /** Without the question. */
+  readonly yes?: boolean
   /** Goes nowhere: only lets automatic deployments go on. */
   readonly releaseHold?: boolean
   readonly message?: string
@@ -86,25 +89,45 @@ export async function rollback(given: string | undefined, options: RollbackOptio
     if (terminal.isJson) terminal.json(plan)
     return EXIT_CODES.ok
   }
+  if (options.yes !== true && terminal.canAsk && !(await terminal.confirm(`  Go back to v${plan.to}?`, context.signal))) {
+    terminal.print('  Nothing was changed.')
+    return EXIT_CODES.canceled
+  }
   const deployment = await client.call('createRollback', {
     body: { ...scopeOf(options), service, release: plan.to, variables, force, trigger: { kind: 'cli', note: options.message ?? null } },
   })
   return followAll([deployment], client, options, context)
 }
 
-function renderPlan(plan: RollbackPlan, { colors }: Terminal): string[] {
-  const from = plan.from === null ? 'nothing live' : `v${plan.from}`
-  const secretly = (value: string | null) => (value === null ? '********' : fitted(value, 40))
-  return [
-    `  ${colors.bold(plan.service)}  ${from} → ${colors.bold(`v${plan.to}`)}  ${colors.dim(plan.warm ? 'its instances still stand' : 'new instances are started')}`,
-    ...plan.differences.map((difference) => {
-      const label = `${difference.kind} ${printable(difference.name)}`
-      if (difference.change === 'added') return `    ${colors.green('+')} ${label} ${colors.dim(secretly(difference.target))}`
-      if (difference.change === 'removed') return `    ${colors.red('-')} ${label} ${colors.dim(secretly(difference.current))}`
-      return `    ${colors.yellow('~')} ${label} ${colors.dim(`${secretly(difference.current)} → ${secretly(difference.target)}`)}`
-    }),
-  ]
+/** `shiplock releases diff`: one release beside the live one. Changes nothing. */
+export async function releasesDiff(given: string, options: RollbackOptions, context: CliContext): Promise<number> {
+  const { terminal } = context
+  const connection = await context.connect()
+  const service = await requireServiceName(undefined, options, connection)
+  const variables = options.env === 'current' ? 'current' : 'sealed'
+  // Also of one that failed, or that is live: it is only looked at.
+  const query = { ...scopeOf(options), release: parseRelease(given), force: true, variables }
+  const plan = await connection.client.call('planRollback', { params: { service }, query })
+  if (terminal.isJson) terminal.json(plan)
+  for (const line of renderPlan(plan, terminal)) terminal.print(line)
+  return EXIT_CODES.ok
 }
+
+/** Then, now, and what differs. Of secrets only that they differ (I8). */
+export function renderPlan(plan: RollbackPlan, { colors }: Pick<Terminal, 'colors'>): string[] {
+  const from = plan.from === null ? 'nothing live' : `v${plan.from}`
+  const head = `  ${colors.bold(plan.service)}  ${from} → ${colors.bold(`v${plan.to}`)}  ${colors.dim(plan.warm ? 'its instances still stand' : 'new instances are started')}`
+  if (plan.differences.length === 0) return [head, `    ${colors.dim('nothing differs')}`]
+  const cell = (value: string | null, isThere: boolean) => (isThere ? (value === null ? '********' : fitted(value, VALUE_WIDTH)) : '–')
+  const marks = { added: colors.green('+'), removed: colors.red('-'), changed: colors.yellow('~') }
+  const rows = plan.differences.map((difference) => [
+    `    ${marks[difference.change]} ${difference.kind} ${printable(difference.name)}`,
+    cell(difference.target, difference.change !== 'removed'),
+    cell(difference.current, difference.change !== 'added'),
+  ])
+  return [head, ...table(['      WHAT DIFFERS', `THEN (v${plan.to})`, `NOW (${plan.from === null ? 'nothing' : from})`], rows, colors.dim)]
+}
+const VALUE_WIDTH = 36
 
 /** `v3` or `3`. */
 export function parseRelease(given: string): number {

@@ -14,6 +14,8 @@ export interface NewRelease {
   readonly buildKey: string | null
   readonly trigger: Trigger
   readonly sealedVariables: Uint8Array
+  /** Names of those variables that hold secrets. */
+  readonly secretNames: readonly string[]
 }
 
 /** The next number of its service and environment. Writing the same release twice gives the first one. */
@@ -25,8 +27,8 @@ export async function insertRelease(tx: Queryable, release: NewRelease): Promise
     [release.serviceEnvironmentId],
   )
   const [row] = await tx.query<ReleaseRow>(
-    `insert into releases (id, service_environment_id, number, deployment_id, revision, artifact, config, build_key, trigger, sealed_variables)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning *`,
+    `insert into releases (id, service_environment_id, number, deployment_id, revision, artifact, config, build_key, trigger, sealed_variables, secret_names)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning *`,
     [
       release.id,
       release.serviceEnvironmentId,
@@ -38,6 +40,7 @@ export async function insertRelease(tx: Queryable, release: NewRelease): Promise
       release.buildKey,
       JSON.stringify(release.trigger),
       release.sealedVariables,
+      release.secretNames,
     ],
   )
   if (row === undefined) throw new Error('a release was not written')
@@ -49,9 +52,15 @@ export async function findRelease(db: Queryable, id: ReleaseId): Promise<Release
   return row === undefined ? null : toRelease(row)
 }
 
-export async function readSealedVariables(db: Queryable, id: ReleaseId): Promise<Uint8Array | null> {
-  const [row] = await db.query<{ sealed_variables: Buffer }>('select sealed_variables from releases where id = $1', [id])
-  return row?.sealed_variables ?? null
+export async function readSealedVariables(
+  db: Queryable,
+  id: ReleaseId,
+): Promise<{ readonly sealed: Uint8Array; readonly secretNames: readonly string[] } | null> {
+  const [row] = await db.query<{ sealed: Buffer; secretNames: string[] }>(
+    'select sealed_variables as sealed, secret_names as "secretNames" from releases where id = $1',
+    [id],
+  )
+  return row ?? null
 }
 
 export async function findReleaseByBuildKey(db: Queryable, id: ServiceEnvironmentId, buildKey: string): Promise<Release | null> {
