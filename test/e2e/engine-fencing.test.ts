@@ -110,33 +110,48 @@ describe('I6: a worker that was paused past its lease, while another one finishe
   })
 })
 
-test('I6: a worker paused on the way into its swap does not touch the route of a deployment that its successor has failed', async () => {
-  const world = await createWorld()
-  let open = () => {}
-  try {
-    const app = await world.service()
-    world.commit('old')
-    const stale = await world.server().start()
-    await world.live(app, 'old')
-    world.commit('new')
-    const { id } = await world.deploy(app, 'new')
-    const gate = world.gate(async (step) => step.server === stale && step.name === 'db.begin' && (await world.find(id)).stage === 'swap')
-    open = gate.open
-    await gate.reached
-    for (const instance of await world.instances(app)) if (instance.deploymentId === id) await world.runtime.crash(instance.id, 1)
-    const successor = await world.server('srv_successor' as ServerId).start()
-    await world.expireLeases()
-    successor.worker.look()
-    expect(await world.settled(id)).toMatchObject({ status: 'failed', stage: 'swap' })
-    const before = await snapshot(world)
-    const calls = world.edge.calls.filter(({ call }) => call === 'swap').length
-    gate.open()
-    await stale.worker.stop()
-    expect(world.edge.calls.filter(({ call }) => call === 'swap')).toHaveLength(calls)
-    expect(await snapshot(world)).toBe(before)
-    await expectSound(world)
-  } finally {
-    open()
-    await world.close()
-  }
-})
+const WAYS_INTO_THE_SWAP = [1, 2, 3]
+
+test.each(WAYS_INTO_THE_SWAP)(
+  'I6: a worker paused on the way into its swap (transaction %i) does not touch the route of a deployment that its successor has failed',
+  async (nth) => {
+    const world = await createWorld()
+    let open = () => {}
+    try {
+      const app = await world.service()
+      world.commit('old')
+      const stale = await world.server().start()
+      await world.live(app, 'old')
+      world.commit('new')
+      const { id } = await world.deploy(app, 'new')
+      let isReached = false
+      let begun = 0
+      const opened = new Promise<void>((resolve) => {
+        open = resolve
+      })
+      world.hooks.push(async (step) => {
+        if (step.server !== stale) return
+        if (step.name === 'db.begin' && (await world.find(id)).stage === 'swap') isReached ||= ++begun === nth
+        if (isReached) await opened
+      })
+      // The last of them may already be beyond the swap.
+      await eventually(async () => isReached || (await world.find(id)).settled)
+      if (!isReached) return
+      for (const instance of await world.instances(app)) if (instance.deploymentId === id) await world.runtime.crash(instance.id, 1)
+      const successor = await world.server('srv_successor' as ServerId).start()
+      await world.expireLeases()
+      successor.worker.look()
+      expect(await world.settled(id)).toMatchObject({ status: 'failed', stage: 'swap' })
+      const before = await snapshot(world)
+      const calls = world.edge.calls.filter(({ call }) => call === 'swap').length
+      open()
+      await stale.worker.stop()
+      expect(world.edge.calls.filter(({ call }) => call === 'swap')).toHaveLength(calls)
+      expect(await snapshot(world)).toBe(before)
+      await expectSound(world)
+    } finally {
+      open()
+      await world.close()
+    }
+  },
+)
