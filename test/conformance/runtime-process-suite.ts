@@ -27,7 +27,11 @@ const AWKWARD = {
 }
 
 /** What running real processes on a real host brings with it. */
-export function processSuite(name: string, make: () => Promise<RuntimeHarness>): void {
+export function processSuite(
+  name: string,
+  make: () => Promise<RuntimeHarness>,
+  lacks: { readonly sandbox: boolean; readonly cgroups: boolean },
+): void {
   describe(`instances of ${name}`, () => {
     let harness: RuntimeHarness
     let runtime: Runtime
@@ -106,7 +110,8 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
     })
 
     test('a fork bomb stays within its bound and ends when it is stopped', async ({ skip }) => {
-      if (!sandbox.description.memory) skip('nothing bounds the number of processes without cgroups')
+      if (!sandbox.description.memory)
+        skip(lacks.cgroups ? 'by design: without cgroups nothing bounds the number of processes' : 'this host has no cgroups')
       const { spec } = await running({ startCommands: ['bomb() { sleep 1000 & bomb | bomb & }; bomb; sleep 1000'] })
       await eventually(() => sandbox.processes(spec.id).length > 100)
       expect(sandbox.processes(spec.id).length).toBeLessThanOrEqual(LIMITS.pidsPerInstance)
@@ -115,7 +120,8 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
     })
 
     test('want of memory is reported as such', async ({ skip }) => {
-      if (!sandbox.description.memory) skip('no memory limit on this host')
+      if (!sandbox.description.memory)
+        skip(lacks.cgroups ? 'by design: without cgroups there is no memory limit' : 'no memory limit on this host')
       const { spec } = await running({ env: { MODE: 'eats-memory' }, memoryMb: 128 })
       expect(await runtime.waitForExit(spec.id, never())).toMatchObject({ state: 'exited', outOfMemory: true, stopped: false })
     })
@@ -203,7 +209,8 @@ export function processSuite(name: string, make: () => Promise<RuntimeHarness>):
     })
 
     test('I10: neither the state of the engine nor other projects can be seen', async ({ skip }) => {
-      if (!sandbox.description.filesystem) skip('no mount namespace on this host')
+      if (!sandbox.description.filesystem)
+        skip(lacks.sandbox ? 'by design: without a sandbox there is no mount namespace' : 'no mount namespace on this host')
       const { status } = await running({})
       for (const path of [harness.stateDirectory, '/root', '/home', '/var/run/docker.sock', '/etc/shadow', import.meta.filename]) {
         expect(await get(status, `/see?path=${encodeURIComponent(path)}`)).toBe('false')

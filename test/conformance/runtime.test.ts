@@ -8,11 +8,11 @@ const BARE = () => processHarness({ kind: 'none', cgroups: true })
 const BAREST = () => processHarness({ kind: 'none', cgroups: false })
 
 runtimeSuite('process, confined as far as this host allows', CONFINED, true)
-processSuite('process, confined as far as this host allows', CONFINED)
+processSuite('process, confined as far as this host allows', CONFINED, { sandbox: false, cgroups: false })
 runtimeSuite('process without a sandbox', BARE, true)
-processSuite('process without a sandbox', BARE)
+processSuite('process without a sandbox', BARE, { sandbox: true, cgroups: false })
 runtimeSuite('process with neither sandbox nor cgroups', BAREST, true)
-processSuite('process with neither sandbox nor cgroups', BAREST)
+processSuite('process with neither sandbox nor cgroups', BAREST, { sandbox: true, cgroups: true })
 
 runtimeSuite(
   'fake',
