@@ -19,8 +19,10 @@ export const swap: Stage = {
     context.crashPoint('swap.edge-acknowledged')
     const warnings = await probeUntilSeen(context, generation)
     context.crashPoint('swap.probed-not-recorded')
-    return done(`${context.host} serves this deployment`, {
-      facts: { generation, receipt: { ...EMPTY_RECEIPT, flipMs, gapMs: gapOf(context) }, warnings },
+    const gapMs = gapOf(context)
+    const gap = gapMs === null ? '' : `; nothing served for ${(gapMs / 1000).toFixed(1)} s (temporaryShutdown), requests waited`
+    return done(`${context.host} serves this deployment${gap}`, {
+      facts: { generation, receipt: { ...EMPTY_RECEIPT, flipMs, gapMs }, warnings },
       instances: [
         ...context.instances.map((instance) => ({ ...instance, state: 'serving' as const })),
         ...context.others.filter((instance) => instance.state === 'serving').map((instance) => ({ ...instance, state: 'warm' as const })),

@@ -89,6 +89,8 @@ test('I3: temporaryShutdown holds requests instead of failing them, and the gap 
   await load.stop()
   expect(load.failures).toEqual([])
   expect(receipt?.gapMs).toBeGreaterThanOrEqual(800)
+  const told = (await server.events(id)).find((event) => event.type === 'stage.finished' && event.data.stage === 'swap')?.message
+  expect(told).toContain(`nothing served for ${((receipt?.gapMs ?? 0) / 1000).toFixed(1)} s`)
   expect(load.longestMs).toBeGreaterThanOrEqual(800)
   const stoppedAt = collector.of('stopped').find((report) => report.version === 'v1' && report.instance !== undefined)?.at
   const startedAt = collector.of('started').find((report) => report.deployment === id)?.at
