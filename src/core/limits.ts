@@ -53,6 +53,8 @@ export const LIMITS = {
   eventDataBytes: 32 * KiB,
   // ── logs
   logFlushMs: 100,
+  /** How long lines wait for a database that went away; they are dropped, and counted in the server's log, when it stays away. */
+  logRetryMs: 10 * SECOND,
   logLinesBuffered: 20_000,
   logLinesPerBatch: 1000,
   logLineBytes: 8 * KiB,

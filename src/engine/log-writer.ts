@@ -5,9 +5,10 @@ import { printable } from '../core/printable.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import type { LogLine } from '../domain/log-line.ts'
-import type { Database } from '../store/database.ts'
+import { type Database, isTransient } from '../store/database.ts'
+import { withRetry } from '../store/retry.ts'
 import type { Owner } from '../store/sql/leases.ts'
-import { appendLog, type NewLogLine } from '../store/sql/log.ts'
+import { appendLog, logEndsWith, type NewLogLine } from '../store/sql/log.ts'
 
 /** Collects a deployment's lines and writes them in batches. Memory is bounded: what a slow database can't take is dropped and said. */
 export class LogWriter {
@@ -67,14 +68,31 @@ export class LogWriter {
       })
       this.#dropped = 0
     }
-    const { database, deploymentId, owner, logger } = this.#options
+    const { deploymentId, logger } = this.#options
     for (let at = 0; at < lines.length; at += LIMITS.logLinesPerBatch) {
       try {
-        await appendLog(database, deploymentId, owner, lines.slice(at, at + LIMITS.logLinesPerBatch))
+        await this.#append(lines.slice(at, at + LIMITS.logLinesPerBatch))
       } catch (error) {
         logger.warn('log lines could not be written', { deploymentId, lines: lines.length - at, error })
         return
       }
+    }
+  }
+
+  /** Through a database that goes away for a moment, once: after a lost reply the end of the log tells whether the batch is there. */
+  async #append(batch: readonly NewLogLine[]): Promise<void> {
+    const { database, deploymentId, owner, clock } = this.#options
+    const last = batch.at(-1)
+    if (last === undefined) return
+    const patience = { clock, giveUpAfterMs: LIMITS.logRetryMs }
+    const appendUnlessThere = async () => {
+      if (!(await logEndsWith(database, deploymentId, last))) await appendLog(database, deploymentId, owner, batch)
+    }
+    try {
+      await withRetry(() => appendLog(database, deploymentId, owner, batch), patience)
+    } catch (error) {
+      if (!isTransient(error) || !error.isOutcomeUnknown) throw error
+      await withRetry(appendUnlessThere, { ...patience, isIdempotent: true })
     }
   }
 }

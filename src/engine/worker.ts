@@ -7,6 +7,7 @@ import type { DeploymentId } from '../domain/ids.ts'
 import { StageAbort } from '../stages/stage.ts'
 import { parseNotice } from '../store/channels.ts'
 import { isConstraintViolation, isTransient, type Queryable } from '../store/database.ts'
+import { withRetry } from '../store/retry.ts'
 import { toDeployment } from '../store/rows.ts'
 import { getServiceEnvironment } from '../store/sql/catalog.ts'
 import { claimDeployment } from '../store/sql/claim.ts'
@@ -144,7 +145,9 @@ export class Worker implements Service {
   }
 
   async #carryOut(lease: Lease, letGo: AbortController, giveUp: AbortController): Promise<void> {
-    const leftMs = await readTimeLeft(this.#dependencies.database, lease.deploymentId)
+    const { database } = this.#dependencies
+    const patience = { signal: letGo.signal, isIdempotent: true, giveUpAfterMs: LIMITS.databaseOutageMs }
+    const leftMs = await withRetry(() => readTimeLeft(database, lease.deploymentId), patience)
     const timer = setTimeout(() => giveUp.abort(new StageAbort('timeout')), Math.max(0, leftMs))
     try {
       await runDeployment(this.#dependencies, lease, { letGo: letGo.signal, giveUp: giveUp.signal })

@@ -43,3 +43,13 @@ export async function appendLog(db: Queryable, deploymentId: DeploymentId, owner
   )
   return added.length > 0
 }
+
+/** True when the newest line of the log is this one. Only the owner of the lease writes, so a batch that ends with it was appended. */
+export async function logEndsWith(db: Queryable, deploymentId: DeploymentId, line: NewLogLine): Promise<boolean> {
+  const rows = await db.query(
+    `select 1 from log_ends e join log_lines l on l.deployment_id = e.deployment_id and l.sequence = e.last_sequence
+      where e.deployment_id = $1 and l.at = $2 and l.stream = $3 and l.text = $4`,
+    [deploymentId, line.at, line.stream, line.text],
+  )
+  return rows.length > 0
+}
