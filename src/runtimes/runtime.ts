@@ -170,13 +170,7 @@ export interface Runtime {
    * `signal` ends the task: nothing of it runs when this rejects. `letGo` only ends the waiting: the task goes on, and the next call with
    * its id takes it up or finds its result. That is how a server stops without cutting a migration in two.
    */
-  runTask(
-    spec: TaskSpec,
-    onLine: (line: string) => void,
-    fence: number,
-    signal: AbortSignal,
-    letGo?: AbortSignal,
-  ): Promise<TaskResult>
+  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal, letGo?: AbortSignal): Promise<TaskResult>
   /** Removes what a task left, its recorded result too. */
   removeTask(id: string, fence: number): Promise<void>
 }
