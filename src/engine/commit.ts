@@ -37,7 +37,10 @@ export async function commitStage(
   const facts = mergeFacts(deployment.facts, withoutSecrets(outcome.facts ?? {}, work))
   const after: Deployment = { ...deployment, facts }
   if (outcome.instances !== undefined) {
-    await saveInstances(tx, outcome.instances)
+    await saveInstances(
+      tx,
+      outcome.instances.map((instance) => whereItRuns(dependencies, deployment, instance)),
+    )
     const own = outcome.instances.filter((instance) => instance.deploymentId === deployment.id)
     if (own.length > 0)
       await removeOtherInstances(
@@ -77,6 +80,12 @@ export async function commitStage(
   )
   await appendEvents(tx, [...events, ...entered.events])
   return entered.lease
+}
+
+/** Until it serves, an instance belongs to whoever works on its deployment: a rescuer looked it up, or started it, on its own machine. */
+function whereItRuns({ owner }: EngineDependencies, deployment: Deployment, instance: Instance): Instance {
+  const isOwn = instance.deploymentId === deployment.id && (instance.state === 'starting' || instance.state === 'ready')
+  return isOwn ? { ...instance, serverId: owner.serverId } : instance
 }
 
 /** What apps answered and printed may hold their secrets (I8). */
