@@ -48,7 +48,7 @@ export async function benchFanOut(readers: number, lines: number, everyMs: numbe
           value: lost.length,
           unit: '',
           budget: { atMost: 0 },
-          note: lost[0]?.problems[0] ?? `${delivered} lines delivered, each exactly once`,
+          note: lost.length === 0 ? `${delivered} lines delivered, each exactly once` : describe(lost),
         },
         { name: 'delay, p50', value: worst((figures) => figures.p50), unit: 'ms', beside: beside(one.all[0]?.p50) },
         { name: 'delay, p99', value: worst((figures) => figures.p99), unit: 'ms', beside: beside(one.all[0]?.p99) },

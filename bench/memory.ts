@@ -23,12 +23,14 @@ export async function benchMemory(instances: number, connections: number, starts
     await resting()
     const cpuPercent = ((cpuSecondsOf(treeOf(server.pid)) - cpu) / (REST_MS / 1000)) * 100
     const parts = partsOf(server)
+    // Taken before the connections come.
+    const rest = restRows(parts, instances, cpuPercent)
     const idle = await idleConnections(server, parts.edge, connections)
     return {
       name: 'memory',
       title: 'at rest, PSS (shared pages divided among those that map them), and start to ready',
-      rows: [...restRows(parts, instances, cpuPercent), ...idle, ...startRows(restarts)],
-      figures: { parts: Object.fromEntries(Object.entries(parts).map(([name, pids]) => [name, memoryOf(pids)])), restarts },
+      rows: [...rest, ...idle, ...startRows(restarts)],
+      figures: { restarts },
     }
   } finally {
     await server.dispose()

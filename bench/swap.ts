@@ -12,10 +12,13 @@ import { quantile } from './statistics.ts'
 const HOST = 'swap.localhost'
 const ROUTE = 'sen_swap' as ServiceEnvironmentId
 const CLIENTS = 32
+const TABLE = JSON.stringify({ routes: 'x'.repeat(500) })
 
 interface SwapRun {
   /** ms until the edge acknowledged, by the edge's own clock. */
   readonly flips: readonly number[]
+  /** ms of a durable write of a file like the edge's table, between the swaps: the least that the edge must do. */
+  readonly files: readonly number[]
   readonly requests: number
   readonly errors: readonly string[]
 }
@@ -30,7 +33,6 @@ type Load = (typeof LOADS)[number]
 
 /** Swaps between two targets while clients that never retry ask; half of their requests are POSTs whose body must come back. */
 export async function benchSwap(swaps: number): Promise<Section> {
-  const fileMs = await atomicWrites(Math.min(200, swaps))
   const runs: { workers: number; load: Load; run: SwapRun }[] = []
   for (const load of LOADS) {
     for (const workers of [1, 2]) runs.push({ workers, load, run: await swapUnderLoad(workers, swaps, load) })
@@ -38,14 +40,14 @@ export async function benchSwap(swaps: number): Promise<Section> {
   return {
     name: 'swap',
     title: `${swaps} swaps each; load = ${CLIENTS} keep-alive clients that never retry, half of them POST`,
-    rows: runs.flatMap(({ workers, load, run }) => rowsOf(workers, load, run, fileMs)),
+    rows: runs.flatMap(({ workers, load, run }) => rowsOf(workers, load, run)),
     figures: runs,
   }
 }
 
-function rowsOf(workers: number, load: Load, run: SwapRun, fileMs: readonly number[]): Row[] {
+function rowsOf(workers: number, load: Load, run: SwapRun): Row[] {
   const name = `${load.name}, ${workers} ${workers === 1 ? 'worker' : 'workers'}`
-  const beside = (share: number) => ({ what: 'durable file write', value: quantile(fileMs, share) })
+  const beside = (share: number) => ({ what: 'durable file write', value: quantile(run.files, share) })
   const budget = load.budgetMs === null ? {} : { budget: { atMost: load.budgetMs } }
   const flips: Row[] = [
     { name: `${name}: flip p50`, value: quantile(run.flips, 0.5), unit: 'ms', beside: beside(0.5) },
@@ -79,26 +81,18 @@ async function swapUnderLoad(workers: number, swaps: number, pressure: Load): Pr
     if (load !== null) programs.push(load)
     await load?.said()
     const flips: number[] = []
-    for (let round = 1; round <= swaps; round++) flips.push((await swapTo(round)).flipMs)
+    const files: number[] = []
+    for (let round = 1; round <= swaps; round++) {
+      flips.push((await swapTo(round)).flipMs)
+      const from = performance.now()
+      await writeFileAtomic(join(directory, 'beside.json'), TABLE)
+      files.push(performance.now() - from)
+    }
     load?.tell('stop')
-    return { flips, ...((await load?.said<{ requests: number; errors: string[] }>()) ?? { requests: 0, errors: [] }) }
+    return { flips, files, ...((await load?.said<{ requests: number; errors: string[] }>()) ?? { requests: 0, errors: [] }) }
   } finally {
     for (const program of programs) await program.stop()
     await edge.stop(0)
     rmSync(directory, { recursive: true, force: true })
   }
-}
-
-/** What the edge must do at least: its table, durable, on the same disk. */
-async function atomicWrites(count: number): Promise<readonly number[]> {
-  const directory = mkdtempSync(join(tmpdir(), 'shiplock-bench-file-'))
-  const table = JSON.stringify({ routes: 'x'.repeat(500) })
-  const times: number[] = []
-  for (let round = 0; round < count; round++) {
-    const from = performance.now()
-    await writeFileAtomic(join(directory, 'table.json'), table)
-    times.push(performance.now() - from)
-  }
-  rmSync(directory, { recursive: true, force: true })
-  return times
 }

@@ -53,9 +53,11 @@ function take(reader, frame) {
   if (sequence !== reader.last + 1) problems.push(`reader ${reader.number}: ${sequence} came after ${reader.last}`)
   reader.last = sequence
   const printed = frame.indexOf('tick ')
-  if (printed === -1) return
+  const at = printed === -1 ? Number.NaN : Number(frame.slice(printed + 5, printed + 18))
+  // The command itself stands in the log too.
+  if (Number.isNaN(at)) return
   reader.ticks += 1
-  delays.push(Date.now() - Number(frame.slice(printed + 5, printed + 18)))
+  delays.push(Date.now() - at)
 }
 
 async function read(number) {
