@@ -48,7 +48,13 @@ export async function benchFanOut(readers: number, lines: number, everyMs: numbe
           value: lost.length,
           unit: '',
           budget: { atMost: 0 },
-          note: lost.length === 0 ? `${delivered} lines delivered, each exactly once` : describe(lost),
+          note:
+            lost.length === 0
+              ? `${delivered} lines delivered, each exactly once`
+              : lost
+                  .flatMap((readers) => readers.problems)
+                  .slice(0, 3)
+                  .join('; '),
         },
         { name: 'delay, p50', value: worst((figures) => figures.p50), unit: 'ms', beside: beside(one.all[0]?.p50) },
         { name: 'delay, p99', value: worst((figures) => figures.p99), unit: 'ms', beside: beside(one.all[0]?.p99) },

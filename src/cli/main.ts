@@ -10,7 +10,6 @@ import { createTerminal } from './terminal.ts'
 const version = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
 
 async function main(): Promise<number> {
-  // biome-ignore lint/style/noProcessEnv: the entry point is where the environment is read, once
   const env = process.env
   const interrupted = new AbortController()
   let code = 0

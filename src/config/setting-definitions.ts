@@ -2,7 +2,7 @@ import { isAbsolute, join } from 'node:path'
 import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
 import { DURATION_FORMS, formatDuration, parseDuration } from './duration.ts'
-import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts'
+import { isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
 export interface Settings {
@@ -209,13 +209,6 @@ export const SETTING_DEFINITIONS: Definitions = {
       /^[a-z]+(?:[.-][a-z]+)*(?:@[1-9]\d{0,5})?$/.test(text) ? { value: text } : { problem: 'must be a crash point, or `point@n`' },
     default: () => null,
   },
-}
-
-/** A value as the docs and `doctor` show it. */
-export function formatSetting(value: Settings[keyof Settings]): string {
-  if (value === null) return 'none'
-  if (value instanceof Map) return [...value].map(([base, meaning]) => `${base}=${meaning}`).join(',') || 'none'
-  return typeof value === 'object' ? formatListenAddress(value as ListenAddress) : String(value)
 }
 
 function parseDatabaseUrl(text: string): Parsed<string> {

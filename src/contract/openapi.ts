@@ -38,7 +38,7 @@ class Schemas {
 
   of(schema: z.ZodType, io: 'input' | 'output' = 'output'): Json {
     const { $schema: _dialect, $defs, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json & { $defs?: Json }
-    const name = rest['id'] as string | undefined
+    const name = rest.id as string | undefined
     for (const [key, definition] of Object.entries($defs ?? {})) this.all[key] ??= rewrite(definition)
     const body = rewrite(rest) as Json
     if (name === undefined) return body

@@ -1,4 +1,3 @@
-import type { Instance } from '../domain/deployment.ts'
 import type { InstanceId } from '../domain/ids.ts'
 import type { Labels } from '../runtimes/runtime.ts'
 import type { StageContext } from './stage.ts'
@@ -27,7 +26,3 @@ export async function logTailOf(context: Pick<StageContext, 'drivers'>, id: Inst
   return tail
 }
 const LOG_TAIL_TIMEOUT_MS = 3000
-
-export function addressTextOf(instance: Instance): string {
-  return instance.address === null ? 'no address' : `${instance.address.host}:${instance.address.port}`
-}

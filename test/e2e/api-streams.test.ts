@@ -120,7 +120,6 @@ describe('log streams', () => {
       reader.close()
     }
     expect(new Set(seen.map((numbers) => numbers.join()))).toEqual(new Set([upTo(LINES + 1).join()]))
-    // biome-ignore lint/suspicious/noConsole: a measured value for the reader of the test run
     console.log(`1,000 readers: last line reached all after ${behindMs.toFixed(0)} ms; ${api.queries.count - before} queries`)
   })
 

@@ -80,27 +80,6 @@ export async function findDeployment(db: Queryable, id: DeploymentId): Promise<D
   return row === undefined ? null : toDeployment(row)
 }
 
-export interface DeploymentFilter {
-  readonly serviceEnvironmentId?: string | undefined
-  readonly projectId?: string | undefined
-  readonly status?: string | undefined
-  /** Position before which to continue; null = the newest. */
-  readonly before: number | null
-  readonly limit: number
-}
-
-/** Newest first, with the position that the next page continues before. */
-export async function listDeployments(db: Queryable, filter: DeploymentFilter): Promise<(Deployment & { readonly position: number })[]> {
-  const rows = await db.query<DeploymentRow & { position: number }>(
-    `select * from deployments
-      where ($1::text is null or service_environment_id = $1) and ($2::text is null or project_id = $2) and ($3::text is null or status = $3)
-        and ($4::bigint is null or position < $4)
-      order by position desc limit $5`,
-    [filter.serviceEnvironmentId ?? null, filter.projectId ?? null, filter.status ?? null, filter.before, filter.limit],
-  )
-  return rows.map((row) => ({ ...toDeployment(row), position: row.position }))
-}
-
 /**
  * Asks for a cancel. Pending: canceled at once. Before the swap: recorded, and the worker that has it carries it out.
  * From the swap on, and once settled: refused with CANCEL_REFUSED. Asking twice is success.

@@ -18,12 +18,6 @@ export async function findInstance(db: Queryable, id: InstanceId): Promise<Insta
   return row === undefined ? null : toInstance(row)
 }
 
-/** Every instance that should be serving on this server. */
-export async function listServing(db: Queryable, serverId: ServerId): Promise<Instance[]> {
-  const rows = await db.query<InstanceRow>(`select * from instances where state = 'serving' and server_id = $1 order by id`, [serverId])
-  return rows.map(toInstance)
-}
-
 /** Writes rows as a stage left them; a new id (a replacement made by verify) is added. */
 export async function saveInstances(tx: Queryable, instances: readonly Instance[]): Promise<void> {
   const written = instances.map((instance) =>
