@@ -71,13 +71,17 @@ export async function benchFanOut(readers: number, lines: number, everyMs: numbe
   }
 }
 
+function describe(lost: readonly Readers[]): string {
+  return lost.map(({ fewest, most, problems }) => [`${fewest} to ${most} lines a reader`, ...problems.slice(0, 1)].join(', ')).join('; ')
+}
+
 async function run(
   server: TestServer,
   app: BenchApp,
   version: string,
   load: { readers: number; lines: number; everyMs: number },
 ): Promise<Run> {
-  // It waits for a variable file: the readers are there before the first line.
+  // The pause lets the readers be there before the first line; one that came later would be told of the lines before it all the same.
   const script = `let n=0;const t=setInterval(()=>{console.log('tick '+Date.now());if(++n===${load.lines})clearInterval(t)},${load.everyMs})`
   app.commit(version, { build: { buildCommands: [`sleep 3; node -e "${script}"`] }, deploy: { bake: 0 } })
   const { id } = await server.deploy({ service: SERVICE, source: app.source })
