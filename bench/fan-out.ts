@@ -71,10 +71,6 @@ export async function benchFanOut(readers: number, lines: number, everyMs: numbe
   }
 }
 
-function describe(lost: readonly Readers[]): string {
-  return lost.map(({ fewest, most, problems }) => [`${fewest} to ${most} lines a reader`, ...problems.slice(0, 1)].join(', ')).join('; ')
-}
-
 async function run(
   server: TestServer,
   app: BenchApp,
