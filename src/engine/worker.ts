@@ -89,12 +89,15 @@ export class Worker implements Service {
 
   async #nextLook(signal: AbortSignal): Promise<void> {
     if (this.#isWoken || signal.aborted) return
+    const over = new AbortController()
     await Promise.race([
       new Promise<void>((resolve) => {
         this.#wake = resolve
       }),
-      this.#clock.sleep(LIMITS.queuePollMs, signal).catch(() => {}),
+      this.#clock.sleep(LIMITS.queuePollMs, AbortSignal.any([signal, over.signal])).catch(() => {}),
     ])
+    // A burst of notices must not leave a burst of timers.
+    over.abort()
     this.#wake = null
   }
 

@@ -175,6 +175,41 @@ describe('what must not swap back', () => {
   })
 })
 
+test('a route that refuses the way back for good: the new version stays live and says why', async () => {
+  const { id } = await baking()
+  world.hooks.push((step) => {
+    if (step.name === 'edge.swap' && step.side === 'before') throw new ShiplockError('EDGE_REFUSED', 'the host is taken')
+  })
+  await world.runtime.crash(await ownInstance(id), 7)
+  const ended = await world.settled(id)
+  expect(ended).toMatchObject({ status: 'running', verdict: null, error: null })
+  expect(ended.facts.warnings.join()).toContain('could not be brought back: the host is taken')
+})
+
+describe('temporaryShutdown', () => {
+  test('holds requests, stops the old version first, and tells the gap', async () => {
+    world.commit('new', { deploy: { temporaryShutdown: true } })
+    const seen: string[] = []
+    world.hooks.push(({ name, side }) => {
+      if (side === 'after' && ['edge.hold', 'edge.drain', 'runtime.stop', 'runtime.start', 'edge.swap'].includes(name)) seen.push(name)
+    })
+    const ended = await world.live(app, 'new')
+    expect(seen.slice(0, 5)).toEqual(['edge.hold', 'edge.drain', 'runtime.stop', 'runtime.start', 'edge.swap'])
+    expect(ended.facts.receipt?.gapMs).toBeGreaterThanOrEqual(0)
+    await expectSound(world)
+  })
+
+  test('I1: undone, the old version is judged by its own check, not by the one that failed', async () => {
+    world.commit('new', {
+      deploy: { temporaryShutdown: true },
+      readiness: { probe: { kind: 'tcp', port: 1 }, failureTimeoutMs: 30 },
+    })
+    const ended = await world.settled((await world.deploy(app, 'new')).id)
+    expect(ended).toMatchObject({ status: 'failed', error: { code: 'NOT_READY' } })
+    await expectSound(world)
+  })
+})
+
 describe('rollback', () => {
   const releaseOf = async (id: DeploymentId) => {
     const { releaseId } = await world.find(id)

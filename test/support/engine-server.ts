@@ -23,7 +23,7 @@ export interface Step {
   readonly server: TestServer
   readonly name: string
   readonly side: 'before' | 'after'
-  /** Of a driver's call; before a commit, the statements of the transaction. */
+  /** Of a driver's call; of a commit, the statements of the transaction. */
   readonly args: readonly unknown[]
 }
 
@@ -113,15 +113,15 @@ export class TestServer {
       ...queryable(real),
       transaction: async (work, options) => {
         await this.#step('db.begin', 'before')
+        const statements: string[] = []
         const result = await this.#alive(() =>
           real.transaction(async (tx) => {
-            const statements: string[] = []
             const done = await work(queryable(tx, statements))
             await this.#step('db.commit', 'before', statements)
             return done
           }, options),
         )
-        await this.#step('db.commit', 'after')
+        await this.#step('db.commit', 'after', statements)
         return result
       },
       listen: (channel, onPayload) => real.listen(channel, onPayload),
