@@ -13,6 +13,7 @@ import type { SwapRequest } from '../edge.ts'
 import { ControlServer } from './control-server.ts'
 import { Crew, type Member } from './crew.ts'
 import { controlSocketPath, type EdgeProcessConfig } from './edge-config.ts'
+import { edgeCrashPoints } from './edge-crash-points.ts'
 import { EdgeLock } from './edge-lock.ts'
 import { bindListener, type Listener } from './listener.ts'
 import { portOwners } from './port-owner.ts'
@@ -93,7 +94,7 @@ export class EdgeProcess {
         responseTimeoutMs: this.#config.responseTimeoutMs,
       },
     })
-    this.#primary = new Primary(ledger, this.#crew, file, this.#logger)
+    this.#primary = new Primary(ledger, this.#crew, file, this.#logger, edgeCrashPoints(stateDirectory))
     const adopted = this.#primary.serial.run(() => this.#adopt(orphans))
     await this.#control.listen()
     this.#report({ state: 'control' })

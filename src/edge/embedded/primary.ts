@@ -15,6 +15,7 @@ import {
   swapRoute,
 } from '../route-ledger.ts'
 import type { Crew } from './crew.ts'
+import type { EdgeCrashPoint } from './edge-crash-points.ts'
 import { Serial } from './serial.ts'
 import type { TableSnapshot, TableStep, WorkerDrain, WorkerTraffic } from './switchboard.ts'
 import type { TableFile } from './table-file.ts'
@@ -35,14 +36,16 @@ export class Primary {
   readonly #crew: Crew
   readonly #file: TableFile
   readonly #logger: Logger
+  readonly #crashPoint: (point: EdgeCrashPoint) => void
   readonly serial = new Serial()
   #ledger: Ledger
 
-  constructor(ledger: Ledger, crew: Crew, file: TableFile, logger: Logger) {
+  constructor(ledger: Ledger, crew: Crew, file: TableFile, logger: Logger, crashPoint: (point: EdgeCrashPoint) => void) {
     this.#ledger = ledger
     this.#crew = crew
     this.#file = file
     this.#logger = logger
+    this.#crashPoint = crashPoint
   }
 
   get snapshot(): TableSnapshot {
@@ -120,11 +123,14 @@ export class Primary {
       const { ledger, result } = compute(this.#ledger)
       if (ledger === this.#ledger) return result
       const step: TableStep = { version: ledger.version, routeId, route: ledger.routes.get(routeId) ?? null }
+      this.#crashPoint('change.computed')
       // Durable before acknowledged, and before any worker serves by it: a restart can't bring back targets that were replaced.
       const [written] = await Promise.allSettled([this.#file.write(ledger), this.#crew.askAll('prepare', step)])
       if (written.status === 'rejected') throw written.reason
+      this.#crashPoint('change.written-not-committed')
       this.#ledger = ledger
       await this.#crew.askAll('commit', { version: ledger.version })
+      this.#crashPoint('change.committed-not-acknowledged')
       return result
     })
   }

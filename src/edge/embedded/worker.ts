@@ -1,10 +1,12 @@
 import { connect } from 'node:net'
+import { dirname } from 'node:path'
 import { systemClock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { identify } from '../../core/process-identity.ts'
 import type { InstanceId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import { createEdgeContext, type EdgeContext } from './edge-context.ts'
+import { type EdgeCrashPoint, edgeCrashPoints } from './edge-crash-points.ts'
 import { Front } from './front.ts'
 import { RpcPeer } from './rpc.ts'
 import { Switchboard, type TableSnapshot, type TableStep } from './switchboard.ts'
@@ -27,6 +29,7 @@ export class Worker {
   readonly #board: Switchboard
   readonly #context: EdgeContext
   readonly #front: Front
+  readonly #crashPoint: (point: EdgeCrashPoint) => void
   #peer: RpcPeer | null = null
   #isHandover = false
   #isListening = false
@@ -37,6 +40,7 @@ export class Worker {
     this.#board = new Switchboard(config.workers)
     this.#context = createEdgeContext(this.#board, config.listenPort, config.probeToken, config.responseTimeoutMs ?? undefined)
     this.#front = new Front(this.#context)
+    this.#crashPoint = edgeCrashPoints(dirname(config.controlSocket))
   }
 
   /** Joins its primary, which then loads the table and, only after that, lets it accept. */
@@ -100,9 +104,11 @@ export class Worker {
         this.#isListening = true
         return null
       case 'prepare':
-        return this.#board.prepare(params as TableStep)
+        this.#board.prepare(params as TableStep)
+        return this.#crashPoint('worker.prepared')
       case 'commit':
-        return this.#board.commit((params as { readonly version: number }).version)
+        this.#board.commit((params as { readonly version: number }).version)
+        return this.#crashPoint('worker.committed-not-told')
       case 'drain': {
         const { instances, timeoutMs } = params as { readonly instances: readonly InstanceId[]; readonly timeoutMs: number }
         return await this.#board.drain(instances, timeoutMs)
