@@ -1,9 +1,8 @@
 import { LIMITS } from '../core/limits.ts'
 import type { Service } from '../core/service.ts'
 import type { Instance } from '../domain/deployment.ts'
-import type { InstanceId } from '../domain/ids.ts'
+import type { DeploymentId, InstanceId } from '../domain/ids.ts'
 import { restartPauseMs } from '../domain/restart-backoff.ts'
-import type { ServiceConfig } from '../domain/service-config.ts'
 import { probeOnce } from '../stages/probe.ts'
 import { targetsOf } from '../stages/swap.ts'
 import { describeExit, waitReady } from '../stages/wait-ready.ts'
@@ -12,7 +11,7 @@ import { getServiceEnvironment, lockServiceEnvironment, type ServiceEnvironment 
 import { appendEvents } from '../store/sql/events.ts'
 import { findInstance, listInstances, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
-import { isShutDown, listWatched, setStatusReason } from '../store/sql/upkeep.ts'
+import { isShutDown, listWatched, setStatusReason, type WatchedInstance } from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { Periodic } from './periodic.ts'
 import { instanceSpec } from './stage-context.ts'
@@ -23,7 +22,7 @@ import { instanceSpec } from './stage-context.ts'
  */
 export class HealthMonitor implements Service {
   readonly #dependencies: EngineDependencies
-  readonly #watches = new Map<InstanceId, { stop: AbortController; ended: Promise<void> }>()
+  readonly #watches = new Map<InstanceId, { deploymentId: DeploymentId; stop: AbortController; ended: Promise<void> }>()
   readonly #rounds: Periodic
 
   constructor(dependencies: EngineDependencies) {
@@ -43,41 +42,47 @@ export class HealthMonitor implements Service {
   }
 
   async #look(): Promise<void> {
-    const wanted = new Map(
-      (await listWatched(this.#dependencies.database, this.#dependencies.owner.serverId)).map((entry) => [entry.id, entry.config]),
-    )
-    for (const [id, watch] of this.#watches) if (!wanted.has(id)) watch.stop.abort()
-    for (const [id, config] of wanted) if (!this.#watches.has(id)) this.#begin(id, config)
+    const { database, owner } = this.#dependencies
+    const wanted = new Map((await listWatched(database, owner.serverId)).map((seen) => [seen.id, seen]))
+    for (const [id, watched] of this.#watches) if (wanted.get(id)?.deploymentId !== watched.deploymentId) watched.stop.abort()
+    for (const [id, seen] of wanted) if (!this.#watches.has(id)) this.#begin(seen)
   }
 
-  #begin(id: InstanceId, config: ServiceConfig): void {
+  #begin(seen: WatchedInstance): void {
+    const { id, deploymentId } = seen
     const stop = new AbortController()
-    const ended = watch(this.#dependencies, id, config, stop.signal)
+    const ended = watch(this.#dependencies, seen, stop.signal)
       .catch((error: unknown) => {
         if (!stop.signal.aborted && !isTransient(error))
           this.#dependencies.logger.warn('watching an instance failed', { instanceId: id, error })
       })
       .finally(() => this.#watches.delete(id))
-    this.#watches.set(id, { stop, ended })
+    this.#watches.set(id, { deploymentId, stop, ended })
   }
 }
 
-/** Until the instance is no longer ours to watch: wait for trouble, then bring it back. */
-async function watch(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<void> {
+/**
+ * Until the instance no longer serves for the deployment that it was seen with: wait for trouble, then bring it back. Once it was replaced,
+ * a rollback may have it serve again at any moment: whoever still thinks of it as crashed would restart it in the middle of its work.
+ */
+async function watch(dependencies: EngineDependencies, seen: WatchedInstance, signal: AbortSignal): Promise<void> {
   const { clock } = dependencies
-  await returnIfLost(dependencies, id, config, signal)
+  const { id } = seen
+  await returnIfLost(dependencies, seen, signal)
   for (let crashes = 0; !signal.aborted; ) {
     const begun = clock.monotonic()
-    const trouble = await troubleOf(dependencies, id, config, signal)
+    const trouble = await troubleOf(dependencies, seen, signal)
     // Whoever ran well for a while starts anew with short pauses.
     crashes = clock.monotonic() - begun > LIMITS.restartBackoffMaxMs ? 1 : crashes + 1
-    await leaveEdge(dependencies, id, trouble, crashes)
+    if (!(await leaveEdge(dependencies, seen, trouble, crashes))) return
     await clock.sleep(restartPauseMs(crashes), signal)
-    await bringBack(dependencies, id, config, signal).catch((error: unknown) => {
+    const isOurs = await bringBack(dependencies, seen, trouble, signal).catch((error: unknown) => {
       // A start that is refused counts as a crash, so that the next one waits longer.
       if (signal.aborted || isTransient(error)) throw error
       dependencies.logger.warn('an instance could not be restarted', { instanceId: id, error })
+      return true
     })
+    if (!isOurs) return
   }
 }
 
@@ -86,12 +91,13 @@ interface Trouble {
   readonly message: string
 }
 
-async function troubleOf(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<Trouble> {
+async function troubleOf(dependencies: EngineDependencies, seen: WatchedInstance, signal: AbortSignal): Promise<Trouble> {
+  const { id, config } = seen
   const over = new AbortController()
   const both = AbortSignal.any([signal, over.signal])
   const { runtime } = dependencies.drivers
   const exit = runtime.waitForExit(id, both).then((status): Trouble => ({ type: 'instance.exited', message: describeExit(status) }))
-  const watchers = config.run.healthCheck === null ? [exit] : [exit, failingHealth(dependencies, id, config, both)]
+  const watchers = config.run.healthCheck === null ? [exit] : [exit, failingHealth(dependencies, seen, both)]
   try {
     return await Promise.race(watchers)
   } finally {
@@ -101,15 +107,11 @@ async function troubleOf(dependencies: EngineDependencies, id: InstanceId, confi
 }
 
 /** `disconnectTimeout` of failures: off the route. `failureTimeout`: trouble, restart. `recoveryTimeout` of passes: back on the route. */
-async function failingHealth(
-  dependencies: EngineDependencies,
-  id: InstanceId,
-  config: ServiceConfig,
-  signal: AbortSignal,
-): Promise<Trouble> {
+async function failingHealth(dependencies: EngineDependencies, seen: WatchedInstance, signal: AbortSignal): Promise<Trouble> {
+  const { id, config } = seen
   const check = config.run.healthCheck
   if (check === null) throw new Error('there is no health check')
-  const { clock, drivers, database } = dependencies
+  const { clock, drivers } = dependencies
   let failingSince: number | null = null
   let passingSince: number | null = null
   let isOff = false
@@ -132,9 +134,7 @@ async function failingHealth(
       failingSince = null
       passingSince ??= now
       if (isOff && now - passingSince >= check.recoveryTimeoutMs) {
-        const instance = await findInstance(database, id)
-        if (instance !== null)
-          await returnToEdge(dependencies, { ...instance, address }, 'instance.recovered', 'passes its health check again')
+        await returnToEdge(dependencies, seen, address, 'instance.recovered', 'passes its health check again')
         isOff = false
       }
       continue
@@ -146,7 +146,7 @@ async function failingHealth(
     if (failingMs >= check.failureTimeoutMs) return { type: 'instance.unhealthy', message }
     if (!isOff && failingMs >= check.disconnectTimeoutMs) {
       isOff = true
-      await leaveEdge(dependencies, id, { type: 'instance.unhealthy', message }, 0)
+      await leaveEdge(dependencies, seen, { type: 'instance.unhealthy', message }, 0)
     }
   }
 }
@@ -155,8 +155,10 @@ async function failingHealth(
  * Off the route, if another target is left on it. The only one stays there; when it is restarted (`crashes` > 0), requests wait at the
  * edge meanwhile, within a bound that is not moved by further crashes: nobody reaches it before it is ready again (I2).
  */
-async function leaveEdge(dependencies: EngineDependencies, id: InstanceId, trouble: Trouble, crashes: number): Promise<void> {
-  await withServing(dependencies, id, async (tx, target, instance) => {
+async function leaveEdge(dependencies: EngineDependencies, seen: WatchedInstance, trouble: Trouble, crashes: number): Promise<boolean> {
+  const { id } = seen
+  const left = await withServing(dependencies, seen, async (tx, target, instance) => {
+    if (await isBack(dependencies, id, trouble)) return null
     const { edge } = dependencies.drivers
     const route = (await edge.read()).find((known) => known.id === target.id)
     const rest = route?.targets.filter((known) => known.instanceId !== id) ?? []
@@ -176,34 +178,44 @@ async function leaveEdge(dependencies: EngineDependencies, id: InstanceId, troub
     const times = crashes > 1 ? ` (${crashes} times in a row)` : ''
     await setStatusReason(tx, instance.deploymentId, `instance ${instance.index}: ${trouble.message}${times}; it is being restarted`)
     await appendEvents(tx, [monitorEvent(target, instance, trouble.type, `instance ${instance.index}: ${trouble.message}${times}`)])
+    return true
   })
+  return left === true
+}
+
+/** What had exited runs: somebody else has started it again meanwhile. */
+async function isBack(dependencies: EngineDependencies, id: InstanceId, trouble: Trouble): Promise<boolean> {
+  return trouble.type === 'instance.exited' && (await dependencies.drivers.runtime.inspect(id)).state === 'running'
 }
 
 /**
  * Stop what is left, start, wait for readiness, return to the route. Only the right to do so is taken under the route's lock; stopping
  * and starting may take long and carry its fence: whoever changes the route meanwhile draws a newer one, and the old call is refused.
  */
-async function bringBack(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<void> {
+async function bringBack(dependencies: EngineDependencies, seen: WatchedInstance, trouble: Trouble, signal: AbortSignal): Promise<boolean> {
   const { runtime } = dependencies.drivers
-  const begun = await withServing(dependencies, id, async (tx, target, instance) => {
+  const { id, config } = seen
+  const begun = await withServing(dependencies, seen, async (tx, target, instance) => {
+    if (await isBack(dependencies, id, trouble)) return null
     const restarting = { ...instance, restarts: instance.restarts + 1 }
     await saveInstances(tx, [restarting])
     return { instance: restarting, fence: await nextFence(tx), spec: await instanceSpec(dependencies, tx, target, instance) }
   })
-  if (begun === null) return
+  if (begun === null) return false
   await runtime.stop(id, { timeoutMs: config.deploy.stopTimeoutMs }, begun.fence)
   await runtime.start(begun.spec, begun.fence, signal)
   const readiness = await waitReady({ id }, config.deploy.readinessCheck, { runtime, clock: dependencies.clock, signal })
   if (!readiness.ready) {
     dependencies.logger.info('a restarted instance did not become ready', { instanceId: id, reason: readiness.reason })
-    return
+    return true
   }
-  const restarted = { ...begun.instance, address: readiness.address }
-  await returnToEdge(dependencies, restarted, 'instance.restarted', `restarted (${restarted.restarts} restarts so far)`)
+  const message = `restarted (${begun.instance.restarts} restarts so far)`
+  return returnToEdge(dependencies, seen, readiness.address, 'instance.restarted', message)
 }
 
 /** Runs, but the route does not send to where it runs: whoever was bringing it back was cut (I5). */
-async function returnIfLost(dependencies: EngineDependencies, id: InstanceId, config: ServiceConfig, signal: AbortSignal): Promise<void> {
+async function returnIfLost(dependencies: EngineDependencies, seen: WatchedInstance, signal: AbortSignal): Promise<void> {
+  const { id, config } = seen
   const { runtime, edge } = dependencies.drivers
   const instance = await findInstance(dependencies.database, id)
   const status = await runtime.inspect(id)
@@ -215,16 +227,18 @@ async function returnIfLost(dependencies: EngineDependencies, id: InstanceId, co
   if (!route.held && route.targets.some((known) => known.instanceId === id && known.host === host && known.port === port)) return
   const readiness = await waitReady({ id }, config.deploy.readinessCheck, { runtime, clock: dependencies.clock, signal })
   if (!readiness.ready) return
-  await returnToEdge(dependencies, { ...instance, address: readiness.address }, 'instance.recovered', 'is back on the route')
+  await returnToEdge(dependencies, seen, readiness.address, 'instance.recovered', 'is back on the route')
 }
 
 async function returnToEdge(
   dependencies: EngineDependencies,
-  instance: Instance,
+  seen: WatchedInstance,
+  address: NonNullable<Instance['address']>,
   type: 'instance.restarted' | 'instance.recovered',
   message: string,
-): Promise<void> {
-  await withServing(dependencies, instance.id, async (tx, target) => {
+): Promise<boolean> {
+  const returned = await withServing(dependencies, seen, async (tx, target, row) => {
+    const instance = { ...row, address }
     const { edge } = dependencies.drivers
     const route = (await edge.read()).find((known) => known.id === target.id)
     // What is left on a held route is down: it comes back by itself once it is ready.
@@ -234,16 +248,18 @@ async function returnToEdge(
     const targets = [...others.filter((known) => serving.has(known.instanceId)), ...targetsOf([instance])]
     const fence = await nextFence(tx)
     await edge.swap({ routeId: target.id, hosts: [target.host], pathPrefix: '', targets, fence, ifGeneration: route?.generation ?? null })
-    await saveInstances(tx, [{ ...instance, state: 'serving' }])
+    await saveInstances(tx, [instance])
     await setStatusReason(tx, instance.deploymentId, `${target.service} is live`)
     await appendEvents(tx, [monitorEvent(target, instance, type, `instance ${instance.index} ${message}`)])
+    return true
   })
+  return returned !== null
 }
 
-/** Under the route's lock, and only while the instance is (still) serving and not stopped on purpose; null when it is not. */
+/** Under the route's lock, and only while the instance (still) serves for the deployment that it was seen with and is not stopped on purpose; else null. */
 async function withServing<T>(
   dependencies: EngineDependencies,
-  id: InstanceId,
+  { id, deploymentId }: WatchedInstance,
   work: (tx: Queryable, target: ServiceEnvironment, instance: Instance) => Promise<T>,
 ): Promise<T | null> {
   const seen = await findInstance(dependencies.database, id)
@@ -251,7 +267,8 @@ async function withServing<T>(
   return dependencies.database.transaction(async (tx) => {
     const target = await lockServiceEnvironment(tx, seen.serviceEnvironmentId)
     const instance = await findInstance(tx, id)
-    return instance?.state === 'serving' && !(await isShutDown(tx, target.id)) ? work(tx, target, instance) : null
+    const isOurs = instance?.state === 'serving' && instance.deploymentId === deploymentId
+    return isOurs && !(await isShutDown(tx, target.id)) ? work(tx, target, instance) : null
   })
 }
 

@@ -128,6 +128,29 @@ describe('the health monitor', () => {
     await expectSound(world)
   })
 
+  test('what it saw stop as a replaced version is left alone when a rollback has it serve again', async () => {
+    world.commit('one')
+    const one = await world.live(app, 'one')
+    const [first] = (await world.instances(app)).map((instance) => instance.id)
+    const watched: string[] = []
+    world.hooks.push(({ name, side, args }) => {
+      if (name === 'runtime.inspect' && side === 'after' && args[0] === first) watched.push('inspect')
+    })
+    await monitor.start()
+    // It is watched from its first round on.
+    await eventually(() => watched.length > 0)
+    world.commit('two', { deploy: { bakeMs: 0 } })
+    await world.live(app, 'two')
+    const back = await world.settled((await world.rollback(app, one.releaseId as never)).id)
+    expect(back.status).toBe('running')
+    const known = watched.length
+    // The next watch has begun, so whatever the first one still meant to do is done.
+    await eventually(() => watched.length > known)
+    expect(world.host.instances.get(first as InstanceId)?.starts).toBe(2)
+    expect((await typesOf(back.id)).filter((type) => type === 'instance.exited' || type === 'instance.restarted')).toEqual([])
+    await expectSound(world)
+  })
+
   test('a deployment that swaps meanwhile wins', async () => {
     const { ids } = await twoInstances()
     const gate = world.gate((step) => step.name === 'runtime.start' && step.side === 'before')

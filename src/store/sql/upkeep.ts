@@ -16,6 +16,7 @@ export async function listWantedRoutes(db: Queryable): Promise<WantedRoute[]> {
 
 export interface WatchedInstance {
   readonly id: InstanceId
+  readonly deploymentId: DeploymentId
   readonly config: ServiceConfig
 }
 
@@ -32,7 +33,7 @@ export async function isShutDown(tx: Queryable, id: ServiceEnvironmentId): Promi
 /** Serving instances that are the health monitor's: those of a deployment in drain or bake are watched by its own worker. */
 export async function listWatched(db: Queryable, serverId: ServerId): Promise<WatchedInstance[]> {
   return db.query<WatchedInstance>(
-    `select i.id, r.config from instances i join deployments d on d.id = i.deployment_id join releases r on r.id = i.release_id
+    `select i.id, i.deployment_id as "deploymentId", r.config from instances i join deployments d on d.id = i.deployment_id join releases r on r.id = i.release_id
       where i.state = 'serving' and i.server_id = $1 and (d.settled or d.stage = 'retire') and d.status = 'running'
         and not ${shutDownAt('i.service_environment_id')}`,
     [serverId],
