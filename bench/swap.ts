@@ -59,6 +59,8 @@ function rowsOf(workers: number, load: Load, run: SwapRun): Row[] {
   return [...flips, first === undefined ? lost : { ...lost, note: first }]
 }
 
+const DRAIN_MS = 10_000
+
 async function swapUnderLoad(workers: number, swaps: number, pressure: Load): Promise<SwapRun> {
   const directory = mkdtempSync(join(tmpdir(), 'shiplock-bench-swap-'))
   const edge = new EmbeddedEdge({
@@ -87,6 +89,8 @@ async function swapUnderLoad(workers: number, swaps: number, pressure: Load): Pr
       const from = performance.now()
       await writeFileAtomic(join(directory, 'beside.json'), TABLE)
       files.push(performance.now() - from)
+      // As the engine does: undrained, the idle connections of a thousand replaced targets use up the ports towards two upstreams.
+      await edge.drain(ROUTE, [`ins_${round - 1}` as InstanceId], { timeoutMs: DRAIN_MS, fence: round + 1 })
     }
     load?.tell('stop')
     return { flips, files, ...((await load?.said<{ requests: number; errors: string[] }>()) ?? { requests: 0, errors: [] }) }
