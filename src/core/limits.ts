@@ -78,7 +78,6 @@ export const LIMITS = {
   uploadRatio: 250,
   // ── api
   apiBodyBytes: 1 * MiB,
-  pageSizeMax: 200,
   sseConnections: 5000,
   /** Comment lines that keep proxies from closing a quiet stream. */
   sseHeartbeatMs: 15 * SECOND,

@@ -6,7 +6,7 @@ import type { DeploymentRow } from '../rows.ts'
  * Claims are serialised, so that first come is first served; the unique indexes of `deployments` are what makes the cap true (I4).
  * A row that is just being canceled is waited for, not skipped: what comes after it must not overtake it if that cancel is taken back.
  */
-const CLAIM_LOCK = 7302
+export const CLAIM_LOCK = 7302
 
 export interface ClaimOptions {
   /** MAX_CONCURRENT_BUILDS of this server. */

@@ -1,3 +1,4 @@
+import { LIMITS } from '../../core/limits.ts'
 import type { Event, NewEvent } from '../../domain/event.ts'
 import { CHANNEL, type Notice } from '../channels.ts'
 import type { Queryable } from '../database.ts'
@@ -23,7 +24,7 @@ export async function appendEvents(tx: Queryable, events: readonly (NewEvent & {
     service_environment_id: event.serviceEnvironmentId,
     deployment_id: event.deploymentId,
     instance_id: event.instanceId,
-    data: event.data,
+    data: boundedData(event.data),
     terminal: event.terminal ?? false,
   }))
   // One statement, so that the lock is held for no round trip but the commit's. Numbers are drawn from rows that stand behind the lock.
@@ -41,6 +42,12 @@ export async function appendEvents(tx: Queryable, events: readonly (NewEvent & {
     [JSON.stringify(rows), EVENT_LOG_LOCK, CHANNEL, JSON.stringify(notice)],
     { name: 'append-events' },
   )
+}
+
+/** Facts beyond the bound (a log tail of very long lines) are left out and said to be; the event itself is never lost (I12). */
+export function boundedData(data: NewEvent['data']): NewEvent['data'] {
+  const bytes = Buffer.byteLength(JSON.stringify(data))
+  return bytes <= LIMITS.eventDataBytes ? data : { leftOut: Object.keys(data), bytes }
 }
 
 export interface EventFilter {

@@ -2,6 +2,7 @@ import { LIMITS } from '../../core/limits.ts'
 import type { DeploymentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { ServiceConfig } from '../../domain/service-config.ts'
 import type { Queryable } from '../database.ts'
+import { CLAIM_LOCK } from './claim.ts'
 
 export interface WantedRoute {
   readonly id: ServiceEnvironmentId
@@ -65,7 +66,7 @@ export async function listOverRetention(db: Queryable): Promise<{ id: ServiceEnv
 
 /** True while a deployment may hold an artifact that no row names yet. Takes the claim lock: nothing new begins until commit. */
 export async function isBuilding(tx: Queryable): Promise<boolean> {
-  await tx.query('select pg_advisory_xact_lock(7302)')
+  await tx.query('select pg_advisory_xact_lock($1)', [CLAIM_LOCK])
   const rows = await tx.query(`select 1 from deployments where status in ('cloning', 'building') limit 1`)
   return rows.length > 0
 }
@@ -107,7 +108,7 @@ export async function listMisscaled(db: Queryable, serverId: ServerId): Promise<
  * wait for the row that the caller has locked.
  */
 export async function isAtRest(tx: Queryable, id: ServiceEnvironmentId): Promise<boolean> {
-  const [lock] = await tx.query<{ ours: boolean }>('select pg_try_advisory_xact_lock(7302) as ours')
+  const [lock] = await tx.query<{ ours: boolean }>('select pg_try_advisory_xact_lock($1) as ours', [CLAIM_LOCK])
   if (lock?.ours !== true) return false
   return (await tx.query('select 1 from deployments where service_environment_id = $1 and slot is not null limit 1', [id])).length === 0
 }
