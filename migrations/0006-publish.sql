@@ -1,0 +1,2 @@
+-- Reserved while its feature is being built.
+select 1;
