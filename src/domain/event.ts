@@ -31,6 +31,8 @@ export const EVENT_MEANINGS = {
   'service.running': 'The service runs on the instances of this deployment.',
   'service.held': 'Automatic deployments wait.',
   'service.hold_released': 'Automatic deployments go on.',
+  'environment.frozen': 'Nothing starts there but rollbacks and what overrides the freeze; the message says until when.',
+  'environment.unfrozen': 'Somebody ended the freeze before its time.',
   'service.scaled': 'Another number of instances is wanted, or serves.',
   'instance.started': 'Its start command runs.',
   'instance.ready': 'It passed its readiness check.',
