@@ -1,2 +1,2 @@
--- Reserved while its feature is being built.
-select 1;
+-- The name at the time: what is said about a project can be read after the project is gone.
+alter table audit_log add column project text;

@@ -2,26 +2,35 @@ import { timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import { ShiplockError } from '../core/errors.ts'
 import type { Database } from '../store/database.ts'
-import { findToken } from '../store/sql/tokens.ts'
+import { findToken, type TokenRecord } from '../store/sql/tokens.ts'
 import { hashToken } from './admin-token.ts'
 
 /** Who asks. */
 export interface Actor {
   readonly tokenId: string
+  /** The member whose token it is, or the name of the token. */
   readonly name: string
+  /** Of the client, as the API sees it. */
+  readonly address: string | null
 }
 
 const BEARER = /^Bearer +([!-~]{1,512}) *$/i
 
 /** The token is looked up by its sha256, so that neither the database nor the time it takes tells anything about others. */
-export async function authenticate(database: Database, header: string | undefined): Promise<Actor> {
+export async function authenticate(database: Database, header: string | undefined): Promise<TokenRecord> {
   if (header === undefined) throw new ShiplockError('UNAUTHORIZED', 'no token was given')
   const token = BEARER.exec(header)?.[1]
   if (token === undefined) throw new ShiplockError('UNAUTHORIZED', 'the Authorization header is not `Bearer <token>`')
   const hash = hashToken(token)
   const found = await findToken(database, hash)
   if (found === null || !timingSafeEqual(found.hash, hash)) throw new ShiplockError('UNAUTHORIZED', 'the token is not known here')
-  return { tokenId: found.id, name: found.name }
+  if (found.isRevoked) throw new ShiplockError('UNAUTHORIZED', 'the token was revoked')
+  if (found.isExpired) {
+    throw new ShiplockError('UNAUTHORIZED', `the token expired at ${found.expiresAt}`, {
+      hint: 'Ask an owner of the project for a new one.',
+    })
+  }
+  return found
 }
 
 /**

@@ -5,7 +5,7 @@ import { DATA_FILES } from '../contract/data-files.ts'
 import { writeFileAtomic } from '../core/atomic-file.ts'
 import { randomId } from '../core/random-id.ts'
 import type { Database } from '../store/database.ts'
-import { insertToken } from '../store/sql/tokens.ts'
+import { insertAdminToken } from '../store/sql/tokens.ts'
 
 const TOKEN = /^slk_[A-Za-z0-9_-]{43}$/
 
@@ -26,6 +26,6 @@ export async function ensureAdminToken(
   const isNew = !TOKEN.test(present)
   const token = isNew ? `slk_${randomBytes(32).toString('base64url')}` : present
   if (isNew) await writeFileAtomic(path, `${token}\n`, 0o600)
-  await insertToken(database, { id: randomId('tok'), name: 'admin', hash: hashToken(token) })
+  await insertAdminToken(database, { id: randomId('tok'), name: 'admin', hash: hashToken(token) })
   return { path, isNew }
 }

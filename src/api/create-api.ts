@@ -6,7 +6,10 @@ import type { RouteSpec } from '../contract/route.ts'
 import { type OperationId, ROUTES } from '../contract/routes.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { Database } from '../store/database.ts'
 import { type Actor, assertTrustedHost, authenticate } from './access.ts'
+import { type Access, accessOf, assertVerb, authorize, NO_ACCESS } from './authorize.ts'
+import { ChangeRecord } from './change-record.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { parseInput } from './parse-input.ts'
 import { problemResponse } from './problem.ts'
@@ -40,7 +43,7 @@ const HANDLERS: Handlers = {
   ...variableHandlers,
 }
 const NOTHING = z.strictObject({})
-const NOBODY: Actor = { tokenId: '', name: 'anonymous' }
+const NOBODY: Actor = { tokenId: '', name: 'anonymous', address: null }
 
 /** The HTTP API of `ROUTES`, for a Node server (it writes streams to the socket itself). */
 export function createApi(dependencies: ApiDependencies): Api {
@@ -76,38 +79,73 @@ interface Shared {
 
 async function answer(operationId: OperationId, spec: RouteSpec, context: Context<Env>, shared: Shared): Promise<Response> {
   const { incoming, outgoing } = context.env
-  const actor = spec.isPublic === true ? NOBODY : await authenticate(shared.dependencies.database, incoming.headers.authorization)
-  const request = {
+  const { database, defaults } = shared.dependencies
+  const { actor, access } = await admit(spec, incoming, database)
+  const given = {
     params: parseInput(spec.params ?? NOTHING, context.req.param(), 'path'),
     query: parseInput(spec.query ?? NOTHING, singleQuery(context), 'query'),
     body: await readBody(spec, context),
   }
+  // Before the handler has looked at anything (I10).
+  const found = spec.needs === undefined ? null : await authorize(database, access, spec.needs, given, defaults)
+  const request = found === null ? given : { ...given, query: found.query }
+  const change = spec.audit === undefined || found === null ? null : new ChangeRecord(actor, spec.audit, found.concern, request)
   const gone = new AbortController()
   outgoing.on('close', () => gone.abort(new Error('the client went away')))
   const routeContext: RouteContext = {
     ...shared,
+    dependencies: { ...shared.dependencies, defaults: defaultsOf(access, defaults) },
     actor,
+    access,
     incoming,
     outgoing,
     signal: gone.signal,
     wantsStream: spec.stream !== undefined && (incoming.headers.accept ?? '').includes('text/event-stream'),
     lastEventId: header(incoming.headers['last-event-id']) ?? null,
+    tell: (facts, target) => change?.tell(facts, target),
     openStream: () => openStream(shared, outgoing),
-    once: (work) =>
-      runOnce(
-        shared.dependencies.database,
+    once: (work) => {
+      change?.defer()
+      return runOnce(
+        database,
         {
           tokenId: actor.tokenId,
           key: header(incoming.headers['idempotency-key']),
           request: JSON.stringify([spec.method, context.req.path, request.query, request.body ?? null]),
           status: spec.status,
         },
-        work,
-      ),
+        async (tx) => {
+          const made = await work(tx)
+          await change?.write(tx, made)
+          return made
+        },
+      )
+    },
   }
   // The table's types tie each handler to its own request and response; TypeScript can't follow that through a loop.
   const handler = HANDLERS[operationId] as (request: unknown, context: RouteContext) => Promise<unknown>
   const body = await handler(request, routeContext)
+  // What is not a write of the store, e.g. a cache that was cleared.
+  if (change?.isPending === true) await change.write(database, body)
+  return respond(spec, body)
+}
+
+/** Who asks, and whether they may ask this at all. */
+async function admit(spec: RouteSpec, incoming: HttpBindings['incoming'], database: Database): Promise<{ actor: Actor; access: Access }> {
+  const address = incoming.socket.remoteAddress ?? null
+  if (spec.needs === undefined) return { actor: { ...NOBODY, address }, access: NO_ACCESS }
+  const token = await authenticate(database, incoming.headers.authorization)
+  const access = accessOf(token)
+  assertVerb(access, spec.needs)
+  return { actor: { tokenId: token.id, name: token.member ?? token.name, address }, access }
+}
+
+/** A token of one project or environment need not name it. */
+function defaultsOf({ visible }: Access, defaults: ApiDependencies['defaults']): ApiDependencies['defaults'] {
+  return { project: visible.project ?? defaults.project, environment: visible.environment ?? defaults.environment }
+}
+
+function respond(spec: RouteSpec, body: unknown): Response {
   if (body === STREAMED) return RESPONSE_ALREADY_SENT
   if (spec.response === null) return new Response(null, { status: spec.status })
   return new Response(`${JSON.stringify(body)}\n`, {

@@ -18,10 +18,11 @@ import { namesOf, type ServiceNames } from './scope.ts'
 export const deploymentHandlers: Handlers<
   'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment' | 'getQueue'
 > = {
-  createUpload: async ({ query }, { dependencies, incoming, signal }) => {
+  createUpload: async ({ query }, { dependencies, incoming, signal, tell }) => {
     const project = query.project ?? dependencies.defaults.project
     const { digest, bytes } = await dependencies.uploads.receive(incoming, { signal })
     await dependencies.database.transaction((tx) => recordUpload(tx, project, { digest, bytes }))
+    tell({ bytes }, digest)
     return { digest, bytes, project }
   },
 
@@ -76,7 +77,10 @@ export const deploymentHandlers: Handlers<
       return readDeployment(tx, params.id, dependencies)
     }),
 
-  getQueue: async (_request, { dependencies }) => ({ items: await listQueue(dependencies.database, dependencies.slots), next: null }),
+  getQueue: async (_request, { dependencies: { database, slots }, access }) => ({
+    items: await listQueue(database, slots, access.visible),
+    next: null,
+  }),
 }
 
 export async function readDeployment(db: Queryable, id: string, dependencies: ApiDependencies) {

@@ -8,9 +8,11 @@ export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> 
     return { status: 'ok', version: dependencies.version }
   },
 
-  getServer: async (_request, { dependencies, startedAt }) => {
+  getServer: async (_request, { dependencies, startedAt, access }) => {
     const { database, version, slots, defaults } = dependencies
-    const [queue, checks] = await Promise.all([listQueue(database, slots), dependencies.checks()])
+    // Checks name directories and addresses of the server: not for the tokens of a project (I10).
+    const isWhole = access.visible.project === null
+    const [queue, checks] = await Promise.all([listQueue(database, slots, access.visible), isWhole ? dependencies.checks() : []])
     const pending = queue.filter((entry) => entry.status === 'pending').length
     return {
       version,

@@ -14,13 +14,14 @@ export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unse
     return { items, next: null }
   },
 
-  setVariables: ({ body }, { dependencies, once }) => {
+  setVariables: ({ body }, { dependencies, once, tell }) => {
     const scope = { project: body.project ?? dependencies.defaults.project, environment: body.environment, service: body.service }
     const sealed = Object.entries(body.variables).map(([name, value]) => {
       assertVariable(name, value)
       return { name, sealedValue: Buffer.from(dependencies.seal(value)), secret: body.secret }
     })
     const names = new Set(sealed.map((variable) => variable.name))
+    tell({ names: [...names], service: body.service })
     return once(async (tx) => {
       await setVariables(tx, scope, sealed)
       const all = await listVariables(tx, { project: scope.project, environment: undefined, service: undefined })

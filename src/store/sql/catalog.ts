@@ -27,6 +27,11 @@ const COLUMNS = `se.id, se.project_id as "projectId", se.environment_id as "envi
 const JOINS = `service_environments se join projects p on p.id = se.project_id join environments e on e.id = se.environment_id
   join services s on s.id = se.service_id`
 
+export async function findProjectId(db: Queryable, name: string): Promise<ProjectId | null> {
+  const [row] = await db.query<{ id: ProjectId }>('select id from projects where name = $1', [name])
+  return row?.id ?? null
+}
+
 export async function findServiceEnvironment(
   db: Queryable,
   names: { readonly project: string; readonly environment: string; readonly service: string },

@@ -1,3 +1,4 @@
+import type { Concern } from '../../domain/access.ts'
 import type { DeploymentId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
 import type { DeploymentRow } from '../rows.ts'
@@ -58,8 +59,15 @@ export interface QueueEntry {
   readonly waitsFor: string
 }
 
-/** Everything that is not settled and not yet live, with the reason why it waits. */
-export async function listQueue(db: Queryable, slots: number): Promise<QueueEntry[]> {
+/**
+ * Everything that is not settled and not yet live, with the reason why it waits. `visible` bounds what is listed, not what is counted:
+ * places are those among all.
+ */
+export async function listQueue(
+  db: Queryable,
+  slots: number,
+  visible: Concern = { project: null, environment: null },
+): Promise<QueueEntry[]> {
   const rows = await db.query<{
     id: DeploymentId
     status: string
@@ -75,7 +83,7 @@ export async function listQueue(db: Queryable, slots: number): Promise<QueueEntr
     in_progress: number
     held: string | null
   }>(
-    `select d.id, d.status, d.stage, p.name as project, e.name as environment, s.name as service, d.created_at, d.started_at,
+    `select * from (select d.position, d.id, d.status, d.stage, p.name as project, e.name as environment, s.name as service, d.created_at, d.started_at,
             case when d.status = 'pending' then row_number() over (partition by d.status = 'pending' order by d.position) end as place,
             (select b.id from deployments b where b.service_environment_id = d.service_environment_id and b.slot is not null and b.id <> d.id) as blocked_by,
             (select count(*) from deployments b where b.service_environment_id = d.service_environment_id and b.status = 'pending' and b.position < d.position) as ahead_in_lane,
@@ -86,8 +94,10 @@ export async function listQueue(db: Queryable, slots: number): Promise<QueueEntr
        join environments e on e.id = d.environment_id
        join services s on s.id = d.service_id
        join service_environments se on se.id = d.service_environment_id
-      where not d.settled and d.status in ('pending', 'cloning', 'building', 'deploying')
-      order by d.status = 'pending', d.position`,
+      where not d.settled and d.status in ('pending', 'cloning', 'building', 'deploying')) q
+      where ($1::text is null or q.project = $1) and ($2::text is null or q.environment = $2)
+      order by q.status = 'pending', q.position`,
+    [visible.project, visible.environment],
   )
   return rows.map((row) => ({
     id: row.id,
