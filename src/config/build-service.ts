@@ -96,6 +96,7 @@ export function buildService(name: string, input: ServiceInput, sourceOf: (path:
     retention: track.value('retention', input.retention, DEFAULTS.retention),
     trigger: {
       branch: track.value('trigger.branch', trigger.branch, DEFAULTS.trigger.branch),
+      tags: track.value('trigger.tags', trigger.tags, DEFAULTS.trigger.tags),
       watch: track.list('trigger.watch', trigger.watch, DEFAULTS.trigger.watch),
       queue: track.value('trigger.queue', trigger.queue, DEFAULTS.trigger.queue),
     },

@@ -73,5 +73,5 @@ export const DEFAULTS = deepFreeze({
   /** §2: the last 10 releases, not counting the live one. */
   retention: 10,
   /** §3: every push is deployed, in order. */
-  trigger: { branch: null, watch: [], queue: 'every' } satisfies TriggerConfig as TriggerConfig,
+  trigger: { branch: null, tags: null, watch: [], queue: 'every' } satisfies TriggerConfig as TriggerConfig,
 })

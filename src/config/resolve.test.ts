@@ -47,7 +47,7 @@ describe('the example of the documentation', () => {
         standbyMs: 3_600_000,
       },
       retention: 10,
-      trigger: { branch: 'main', watch: ['apps/api/**'], queue: 'every' },
+      trigger: { branch: 'main', tags: null, watch: ['apps/api/**'], queue: 'every' },
     })
   })
 

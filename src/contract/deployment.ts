@@ -20,7 +20,22 @@ export const Revision = z
 export type Revision = z.infer<typeof Revision>
 
 export const Trigger = z
-  .strictObject({ kind: z.enum(['cli', 'api', 'webhook', 'schedule', 'agent']), actor: z.string(), note: z.string().nullable() })
+  .strictObject({
+    kind: z.enum(['cli', 'api', 'webhook', 'schedule', 'agent']),
+    actor: z.string(),
+    note: z.string().nullable(),
+    push: z
+      .strictObject({
+        provider: z.string(),
+        deliveryId: z.string(),
+        ref: z.string(),
+        commit: z.string().nullable(),
+        author: z.string().nullable(),
+        message: z.string().nullable(),
+      })
+      .nullish()
+      .meta({ description: 'The push that set it off.' }),
+  })
   .meta({ id: 'Trigger' })
 
 export const ProbeAttempt = z

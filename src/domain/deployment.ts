@@ -58,6 +58,21 @@ export interface Trigger {
   readonly kind: 'cli' | 'api' | 'webhook' | 'schedule' | 'agent'
   readonly actor: string
   readonly note: string | null
+  /** Of a deployment that a push set off. */
+  readonly push?: TriggerPush | null
+}
+
+/** What a git host said about the push. Where the code comes from is the source's matter. */
+export interface TriggerPush {
+  readonly provider: string
+  /** Row of the delivery. */
+  readonly deliveryId: string
+  /** `refs/heads/…` or `refs/tags/…` */
+  readonly ref: string
+  readonly commit: string | null
+  readonly author: string | null
+  /** First line. */
+  readonly message: string | null
 }
 
 export interface DeploymentOptions {

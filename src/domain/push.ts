@@ -37,6 +37,8 @@ export interface PushEvent {
   /** What changed, each path once; null = the payload can't tell, `changedPathsNote` says why. */
   readonly changedPaths: readonly string[] | null
   readonly changedPathsNote: string | null
+  /** Account that pushed, as the host names it; null = the payload does not say. */
+  readonly pusher: string | null
   readonly repository: RepositoryHint
 }
 

@@ -140,6 +140,8 @@ export interface DeployConfig {
 
 export interface TriggerConfig {
   readonly branch: string | null
+  /** Pushed tags that match this pattern deploy; null = none do. */
+  readonly tags: string | null
   readonly watch: readonly string[]
   readonly queue: 'every' | 'latest'
 }

@@ -18,6 +18,7 @@ const PUSH: PushEvent = {
   headCommit: { sha: SHA, message: 'Berth plan', author: 'Mara', skipWord: null },
   changedPaths: ['api/a.ts', 'README.md'],
   changedPathsNote: null,
+  pusher: 'mara',
   repository: { name: 'quayside/harbour', defaultBranch: 'trunk', urls: [] },
 }
 
@@ -175,6 +176,7 @@ test('agrees with the obvious model: queued exactly when nothing speaks against 
       headCommit: hasHead ? { sha: SHA, message: '', author: '', skipWord } : null,
       changedPaths,
       changedPathsNote: changedPaths === null ? 'no list' : null,
+      pusher: null,
       repository: { name: 'r', defaultBranch, urls: [] },
     }))
   const rules: fc.Arbitrary<TriggerRules> = fc.record({

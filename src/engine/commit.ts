@@ -13,6 +13,7 @@ import { assertFence, type Lease, takeLease } from '../store/sql/leases.ts'
 import { setLive } from '../store/sql/live.ts'
 import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { insertRelease } from '../store/sql/releases.ts'
+import { saveTriggerConfig } from '../store/sql/trigger-rules.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { instanceVariables, secretNamesOf } from './variables.ts'
 import type { Work } from './work.ts'
@@ -59,6 +60,7 @@ export async function commitStage(
     ...(outcome.facts?.warnings ?? []).map((warning) => event(work, 'deployment.warning', work.redact(warning), { stage })),
   ]
   const more: Partial<DeploymentColumns> = {}
+  if (stage === 'fetch' && facts.config !== null) await saveTriggerConfig(tx, deployment.serviceId, facts.config.trigger)
   if (stage === 'publish') more.releaseId = await makeRelease(dependencies, tx, { ...work, deployment: after }, events)
   if (stage === 'swap') await makeLive(tx, work, events)
   const next = stageAfter(stage)

@@ -62,6 +62,6 @@ export function testConfig(changes: ConfigChanges = {}): ServiceConfig {
       },
     },
     retention: changes.retention ?? 10,
-    trigger: { branch: null, watch: [], queue: 'every' },
+    trigger: { branch: null, tags: null, watch: [], queue: 'every' },
   }
 }

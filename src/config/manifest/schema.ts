@@ -252,6 +252,10 @@ const gitBranch = line('a branch', LIMITS.refLength).regex(/^(?!-)(?!.*(\.\.|@\{
 const triggerSchema = z.strictObject(
   {
     branch: gitBranch.optional().describe('Pushes to this branch deploy.'),
+    tags: line('a pattern of tags, e.g. v*', LIMITS.refLength)
+      .regex(/^[^\s~^:\\]+$/, { error: 'must be a pattern of tag names, e.g. v* or release/**' })
+      .optional()
+      .describe('Pushed tags that match this pattern deploy, e.g. v*. Left out: tags do not deploy.'),
     watch: relativePaths.optional().describe('Deploy only when a file that matches one of these patterns changed.'),
     queue: oneOf(['every', 'latest']).optional().describe('every push is deployed, or only the latest one that waits.'),
   },

@@ -32,6 +32,12 @@ export function headCommitOf(commit: Fields, at: string): HeadCommit {
   return { sha, message: harmlessLines(message), author: harmless(name), skipWord: findSkipWord(message) }
 }
 
+/** The first name that is given, harmless; null = none. */
+export function firstName(...names: readonly (string | null)[]): string | null {
+  const found = names.find((name) => name !== null && name !== '') ?? null
+  return found === null ? null : harmless(found, 100)
+}
+
 /** `keys` name the fields that may hold addresses. */
 export function repositoryHint(repository: Fields, nameKey: string, urlKeys: readonly string[]): RepositoryHint {
   const defaultBranch = repository.optionalText('default_branch')

@@ -1,7 +1,7 @@
 import type { PullRequestAction, PullRequestEvent, WebhookEvent } from '../../domain/push.ts'
 import { changedPathsOf } from './changed-paths.ts'
 import { type Fields, fieldsOf, wrong } from './fields.ts'
-import { commitIdOf, headCommitOf, parseRef, repositoryHint } from './git-fields.ts'
+import { commitIdOf, firstName, headCommitOf, parseRef, repositoryHint } from './git-fields.ts'
 import { harmless } from './harmless-text.ts'
 import { labelsOf, positive } from './hub-payload.ts'
 
@@ -34,6 +34,7 @@ function parsePush(payload: Fields): WebhookEvent {
     isForced: null,
     headCommit: isDeletion ? null : headCommitIn(payload, commits, after),
     ...changedPathsOf({ commits, total, listedMax: 20, after, isBranch, isCreation, isDeletion, isForced: null }),
+    pusher: firstName(payload.optionalText('user_username'), payload.optionalText('user_name')),
     repository: repositoryOf(payload),
   }
 }

@@ -1,7 +1,7 @@
 import type { PullRequestAction, PullRequestEvent, PushEvent, RepositoryHint, WebhookEvent } from '../../domain/push.ts'
 import { changedPathsOf } from './changed-paths.ts'
 import { type Fields, fieldsOf, wrong } from './fields.ts'
-import { commitIdOf, headCommitOf, parseRef, repositoryHint } from './git-fields.ts'
+import { commitIdOf, firstName, headCommitOf, parseRef, repositoryHint } from './git-fields.ts'
 import { harmless } from './harmless-text.ts'
 
 /** Payloads of GitHub and of those who follow its form: Gitea, Forgejo, Gogs. */
@@ -43,8 +43,15 @@ function parsePush(payload: Fields, dialect: HubDialect): PushEvent | { readonly
     isForced,
     headCommit: isDeletion ? null : headCommitIn(payload, commits, after),
     ...changedPathsOf(push),
+    pusher: pusherOf(payload),
     repository: hubRepository(payload.object('repository')),
   }
+}
+
+/** GitHub gives `name`, Gitea an account with `login` (Gogs `username`). */
+function pusherOf(payload: Fields): string | null {
+  const pusher = payload.optionalObject('pusher')
+  return pusher === null ? null : firstName(pusher.optionalText('login'), pusher.optionalText('name'), pusher.optionalText('username'))
 }
 
 /** `head_commit`, or the newest of the list where the host has no such field. */

@@ -39,6 +39,7 @@ describe('github', () => {
       },
       changedPaths: ['apps/api/src/tide.ts', 'apps/api/package.json', 'README.md', 'apps/api/src/moon.ts'],
       changedPathsNote: null,
+      pusher: 'mara',
       repository: {
         name: 'quayside/harbour',
         defaultBranch: 'main',
