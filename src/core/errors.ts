@@ -92,6 +92,12 @@ export const ERRORS = {
   ROLLBACK_UNAVAILABLE: { actor: 'user', http: 409, exit: 6, hint: '`shiplock releases` lists what can be rolled back to.' },
   // ── platform
   RUNTIME_UNAVAILABLE: { actor: 'retry', http: 503, exit: 4, hint: '`shiplock doctor` says what is missing.' },
+  ENGINE_UNREACHABLE: {
+    actor: 'retry',
+    http: 503,
+    exit: 4,
+    hint: 'Start the container engine, or name it in SHIPLOCK_CONTAINER_ENGINE; `shiplock doctor` says what was tried.',
+  },
   EDGE_UNAVAILABLE: { actor: 'retry', http: 503, exit: 4, hint: '`shiplock doctor` says what is missing.' },
   EDGE_REFUSED: { actor: 'us', http: 500, exit: 4, hint: 'Please report this with the events of the deployment.' },
   PORT_IN_USE: { actor: 'user', http: 409, exit: 4, hint: 'Stop what listens there, or choose another port in the settings.' },

@@ -162,6 +162,14 @@ export const LIMITS = {
   logChunkBytes: 256 * KiB,
   /** Notes about when a log had which length. */
   logTimesBytes: 256 * KiB,
+  // ── container engine
+  engineConnectMs: 5 * SECOND,
+  /** Of one call, unless it says otherwise. */
+  engineCallMs: 2 * MINUTE,
+  /** How long a call is repeated while no engine answers; the stage is then tried again as a whole. */
+  engineRetryMs: 5 * SECOND,
+  engineBodyBytes: 32 * MiB,
+  engineFrameBytes: 1 * MiB,
   // ── webhooks and triggers
   /** GitHub's own cap; the others send less. */
   webhookBodyBytes: 25 * MiB,

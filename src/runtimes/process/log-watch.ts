@@ -82,13 +82,13 @@ export class LogWatch {
 
   #look(at: number = this.#clock.now()): void {
     const length = this.#log.length()
-    // `echo … > /dev/stderr` truncates a log that is a file. What stood there is lost, but positions must go on growing.
-    if (length < this.#length && !this.#cutting) this.#rebase(this.#length)
-    this.#length = length
-    const end = this.#log.end()
-    if (end === this.#noted) return
-    this.#noted = end
     try {
+      // `echo … > /dev/stderr` truncates a log that is a file. What stood there is lost, but positions must go on growing.
+      if (length < this.#length && !this.#cutting) this.#rebase(this.#length)
+      this.#length = length
+      const end = this.#log.end()
+      if (end === this.#noted) return
+      this.#noted = end
       this.#times.note(end, at)
       this.#notes += 1
       if (this.#notes % 1000 === 0) this.#times.bound()
