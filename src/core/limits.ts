@@ -76,6 +76,16 @@ export const LIMITS = {
   gitEntries: 500_000,
   /** Unpacked to packed, once 32 MiB are unpacked. Source code reaches 20, a bomb 1000. */
   uploadRatio: 250,
+  // ── registry
+  /** Of one push, or one look at a manifest. */
+  registryAttempts: 6,
+  registryPauseMs: 30 * SECOND,
+  registryRequestMs: 30 * SECOND,
+  /** The distribution specification asks registries to take manifests of 4 MiB. */
+  registryManifestBytes: 4 * MiB,
+  registryMessageLength: 500,
+  /** A push that says nothing for so long is given up and tried again. */
+  registryPushStallMs: 5 * MINUTE,
   // ── api
   apiBodyBytes: 1 * MiB,
   sseConnections: 5000,

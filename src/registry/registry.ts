@@ -8,8 +8,18 @@ export interface PublishRequest {
   readonly signal: AbortSignal
 }
 
+export interface Published {
+  /** `registry/prefix/project/service@sha256:…`, what any host can pull; null = kept local, `note` says so. */
+  readonly reference: string | null
+  readonly note: string
+  /** Nothing was sent: the registry had it already. */
+  readonly isReused?: boolean
+}
+
 export interface Registry {
   readonly name: string
-  /** Pushes by digest and reads it back; publishing twice is success. `reference` null = kept local, `note` says so. */
-  publish(request: PublishRequest): Promise<{ readonly reference: string | null; readonly note: string }>
+  /** Pushes by digest and reads it back; publishing twice is success. @throws PUBLISH_FAILED */
+  publish(request: PublishRequest): Promise<Published>
+  /** One sentence for `doctor`; null = nothing to say. */
+  check?(signal: AbortSignal): Promise<{ readonly ok: boolean; readonly summary: string }>
 }

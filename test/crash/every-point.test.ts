@@ -68,6 +68,7 @@ const SCENARIOS: Readonly<Record<CrashPoint, Scenario>> = {
   'build.stored-not-recorded': deploysNew,
   'prepare.before': preparesRuntime,
   'prepare.made-not-recorded': preparesRuntime,
+  'publish.done-not-recorded': deploysNew,
   'release-command.before': runsReleaseCommand,
   'release-command.done-not-recorded': runsReleaseCommand,
   'launch.before': deploysNew,
