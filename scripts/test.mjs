@@ -13,6 +13,7 @@ const PROGRAMS = [
   { program: 'setpriv', package: 'util-linux', why: 'a user per project' },
   { program: 'ssh', package: 'openssh-client', why: 'git over ssh' },
   { program: 'python3', package: 'python3', why: 'the Python example' },
+  { program: 'docker-registry', package: 'docker-registry', why: 'publishing to a registry' },
   { program: 'cc', package: 'gcc libc6-dev', why: 'the example with native code' },
 ]
 const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']

@@ -205,7 +205,7 @@ function retrying<T>({ options, onLine, signal }: Publication, work: () => Promi
     try {
       return await work()
     } catch (error) {
-      if (!isShiplockError(error, 'RUNTIME_UNAVAILABLE')) throw error
+      if (!isShiplockError(error, 'ENGINE_UNREACHABLE')) throw error
       engineError = error
       throw new RegistryProblem('passing', error.message)
     }

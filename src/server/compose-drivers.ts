@@ -7,13 +7,13 @@ import { resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { Logger } from '../core/log.ts'
 import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
-import { createLocalRegistry } from '../registry/local.ts'
 import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { createUnavailableScanner } from '../scanner/unavailable.ts'
 import { createGitSource } from '../sources/git.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
+import { composeRegistry } from './compose-registry.ts'
 
 /** One driver of each kind, as the settings say. */
 export function composeDrivers(
@@ -45,7 +45,7 @@ export function composeDrivers(
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
     runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
     scanner: createUnavailableScanner('no scanner is configured on this server'),
-    registry: createLocalRegistry(),
+    registry: composeRegistry(settings, null),
     runtime,
     edge: parts.edge,
     config: {
