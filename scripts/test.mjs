@@ -14,6 +14,10 @@ const PROGRAMS = [
   { program: 'ssh', package: 'openssh-client', why: 'git over ssh' },
   { program: 'python3', package: 'python3', why: 'the Python example' },
   { program: 'docker-registry', package: 'docker-registry', why: 'publishing to a registry' },
+  { program: 'dockerd', package: 'docker.io', why: 'containers' },
+  { program: 'ip', package: 'iproute2', why: 'a container engine of its own' },
+  { program: 'iptables', package: 'iptables', why: 'a container engine of its own' },
+  { program: 'busybox', package: 'busybox-static', why: 'base images' },
   { program: 'cc', package: 'gcc libc6-dev', why: 'the example with native code' },
 ]
 const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']
