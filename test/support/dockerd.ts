@@ -154,7 +154,8 @@ class PrivateEngine implements TestDockerd {
       ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `shiplock-test-${network.number}`],
       ...this.#args,
     ]
-    writeFileSync(join(directory, 'config', 'daemon.json'), '{}')
+    // Registries of tests listen on the host's side of the network, without TLS.
+    writeFileSync(join(directory, 'config', 'daemon.json'), JSON.stringify({ 'insecure-registries': ['10.213.0.0/16'] }))
     const child = spawn('nsenter', args, {
       detached: true,
       stdio: ['ignore', log, log],
