@@ -15,14 +15,14 @@ export const DEFAULTS = deepFreeze({
     context: '.',
     deployFiles: ['./'],
   },
-  /** §2: HIGH warns, CRITICAL blocks. A server without a scanner says so and goes on. */
+  /** §2: HIGH warns, CRITICAL blocks. Without a word here the server's says what an absent scanner means. */
   scan: {
     enabled: true,
     high: 'warn',
     critical: 'block',
     ignoreUnfixed: false,
     waivers: [],
-    onScannerFailure: 'warn',
+    onScannerFailure: null,
   } satisfies ScanConfig as ScanConfig,
   /** §4: a failing init command does not stop the start. §5: the sizes. */
   run: {

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { DIALECTS } from './dialects/dialects.ts'
 import { manifestSchema } from './manifest/schema.ts'
 import { serviceDefaults } from './service-defaults.ts'
-import { SETTING_DEFINITIONS, type SettingDefinition } from './setting-definitions.ts'
+import type { SettingDefinition } from './setting-definition.ts'
+import { SETTING_DEFINITIONS } from './setting-definitions.ts'
 import { settingFileKey } from './settings.ts'
 
 /** The tables of docs/configuration.md that are printed from the code, by the name of their markers. */

@@ -1,11 +1,13 @@
-import { isAbsolute, join } from 'node:path'
+import { join } from 'node:path'
 import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
-import { DURATION_FORMS, formatDuration, parseDuration } from './duration.ts'
-import { isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts'
+import { isLoopback, type ListenAddress } from './listen-address.ts'
+import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
+import type { SettingDefinition } from './setting-definition.ts'
+import { absolutePath, duration, listenAddress, oneOf, type Parsed, trueOrFalse, wholeNumber } from './setting-parsers.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings {
+export interface Settings extends ScanSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -36,6 +38,8 @@ export interface Settings {
   readonly registryAuthFile: string | null
   /** Plain HTTP to the registry. */
   readonly registryInsecure: boolean
+  /** Where programs of this host are looked for. */
+  readonly searchPath: string
   readonly logLevel: LogLevel
   /** Git repositories may be named by a local path or file URL. */
   readonly allowFileSources: boolean
@@ -46,32 +50,6 @@ export interface Settings {
 const RUNTIME_NAMES = ['process'] as const
 type RuntimeName = (typeof RUNTIME_NAMES)[number]
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
-
-/** What a default may depend on. Injected, so that a test can be any machine. */
-export interface HostFacts {
-  readonly isRoot: boolean
-  readonly homeDirectory: string
-  readonly xdgDataHome: string | null
-  readonly cores: number
-}
-
-/** A value, or what is wrong with the text, as the end of a sentence. */
-type Parsed<T> = { readonly value: T } | { readonly problem: string }
-
-/** One setting: its names, its wording for the docs, how it is read and what it is without being set. */
-export interface SettingDefinition<T> {
-  readonly variable: string
-  readonly about: string
-  readonly example: string
-  /** The default, for the docs. */
-  readonly defaultText: string
-  /** Its value is never shown. */
-  readonly isSecret?: boolean
-  /** Not in the docs. */
-  readonly isInternal?: boolean
-  parse(text: string): Parsed<T>
-  default(host: HostFacts, settled: Partial<Settings>): T
-}
 
 type Definitions = { readonly [Key in keyof Settings]: SettingDefinition<Settings[Key]> }
 
@@ -91,7 +69,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     about: 'Where artifacts, logs, the embedded database and the edge table are kept. One server per directory.',
     example: '/var/lib/shiplock',
     defaultText: '`/var/lib/shiplock` as root, otherwise `$XDG_DATA_HOME/shiplock` or `~/.local/share/shiplock`',
-    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    parse: absolutePath,
     default: (host) =>
       host.isRoot ? '/var/lib/shiplock' : join(host.xdgDataHome ?? join(host.homeDirectory, '.local', 'share'), 'shiplock'),
   },
@@ -221,7 +199,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     about: 'Instead of user and password: a file as `docker login` writes it, mode 0600, read at each use. Credential helpers are not run.',
     example: '/etc/shiplock/registry.json',
     defaultText: 'none',
-    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    parse: absolutePath,
     default: () => null,
   },
   registryInsecure: {
@@ -231,6 +209,16 @@ export const SETTING_DEFINITIONS: Definitions = {
     defaultText: '`true` for a registry on loopback, otherwise `false`',
     parse: trueOrFalse,
     default: (_host, settled) => /^(localhost|127\.[0-9.]+|\[::1\])(:|\/|$)/.test(settled.registry ?? ''),
+  },
+  ...SCAN_SETTING_DEFINITIONS,
+  searchPath: {
+    variable: 'PATH',
+    about: 'Where programs of this host are looked for.',
+    example: '/usr/local/bin:/usr/bin:/bin',
+    defaultText: 'the usual directories',
+    isInternal: true,
+    parse: (text) => ({ value: text }),
+    default: () => '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   },
   logLevel: {
     variable: 'SHIPLOCK_LOG_LEVEL',
@@ -288,23 +276,6 @@ function parseDomain(text: string): Parsed<string> {
   return { value: name }
 }
 
-function wholeNumber(text: string, min: number, max: number): Parsed<number> {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-  return value >= min && value <= max ? { value } : { problem: `must be a whole number from ${min} to ${max}` }
-}
-
-function duration(text: string, minMs: number, maxMs: number): Parsed<number> {
-  const value = parseDuration(text)
-  if (value === null) return { problem: `must be ${DURATION_FORMS}` }
-  if (value < minMs || value > maxMs) return { problem: `must be between ${formatDuration(minMs)} and ${formatDuration(maxMs)}` }
-  return { value }
-}
-
-function listenAddress(text: string): Parsed<ListenAddress> {
-  const value = parseListenAddress(text)
-  return value === null ? { problem: 'must be an IP address and a port (0 = any free port), or a port alone' } : { value }
-}
-
 /** The host and path are looked at again, closer, where image names are made. */
 function registryPrefix(text: string): Parsed<string> {
   if (text.includes('://')) return { problem: 'must not have a scheme; SHIPLOCK_REGISTRY_INSECURE says that it speaks plain HTTP' }
@@ -318,16 +289,4 @@ function registryPrefix(text: string): Parsed<string> {
   if (!path.every((component) => /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/.test(component)))
     return { problem: 'has a path that no image name may have: lower-case letters, digits, inner `.`, `_`, `-`' }
   return { value: [host.toLowerCase(), ...path].join('/') }
-}
-
-function oneOf<Word extends string>(text: string, words: readonly Word[]): Parsed<Word> {
-  const value = words.find((word) => word === text.toLowerCase())
-  return value === undefined ? { problem: `must be one of ${words.join(', ')}` } : { value }
-}
-
-function trueOrFalse(text: string): Parsed<boolean> {
-  const word = text.toLowerCase()
-  if (['true', '1', 'yes', 'on'].includes(word)) return { value: true }
-  if (['false', '0', 'no', 'off'].includes(word)) return { value: false }
-  return { problem: 'must be true or false' }
 }

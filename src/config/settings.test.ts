@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { temporaryDirectory } from '../../test/support/temporary-directory.ts'
-import type { HostFacts } from './setting-definitions.ts'
+import type { HostFacts } from './setting-definition.ts'
 import { clientSettings, type Environment, loadSettings } from './settings.ts'
 
 const HOST: HostFacts = { isRoot: false, homeDirectory: '/home/ann', xdgDataHome: null, cores: 2 }

@@ -6,7 +6,8 @@ import { printable } from '../core/printable.ts'
 import { deepFreeze } from './deep-freeze.ts'
 import { readYaml } from './manifest/read-yaml.ts'
 import { nearest } from './nearest.ts'
-import { type HostFacts, SETTING_DEFINITIONS, type SettingDefinition, type Settings } from './setting-definitions.ts'
+import type { HostFacts, SettingDefinition } from './setting-definition.ts'
+import { SETTING_DEFINITIONS, type Settings } from './setting-definitions.ts'
 
 export type { Settings } from './setting-definitions.ts'
 export type Environment = Readonly<Record<string, string | undefined>>

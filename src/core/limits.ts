@@ -62,6 +62,16 @@ export const LIMITS = {
   /** Of the output of one build; leaves the rest of the deployment its share. */
   buildLogBytes: 8 * MiB,
   instanceLogBytes: 32 * MiB,
+  // ── scans
+  /** What a scanner may print. A large image with all its packages stays below a quarter of it. */
+  scanReportBytes: 64 * MiB,
+  /** Kept of one report, worst first; the counts are of all. */
+  scanFindings: 2000,
+  scanTargets: 500,
+  /** A vulnerability database older than this is worth a warning; Trivy's is made every six hours. */
+  scanDatabaseAgeMs: 7 * 24 * 60 * MINUTE,
+  /** Reports that no kept release needs. */
+  scanKeptMs: 90 * 24 * 60 * MINUTE,
   // ── sources
   uploadBytes: 512 * MiB,
   uploadKeptMs: 24 * 60 * MINUTE,

@@ -166,6 +166,7 @@ export interface DeploymentFacts {
   readonly warnings: readonly string[]
 }
 
+/** What the scan stage decided; the report itself is stored apart. */
 export interface ScanVerdict {
   readonly outcome: 'passed' | 'warned' | 'blocked' | 'skipped' | 'unknown'
   readonly note: string
@@ -173,6 +174,10 @@ export interface ScanVerdict {
   readonly high: number
   readonly medium: number
   readonly low: number
+  /** The deployment whose stored report this was decided on: this one, or an earlier one of an identical artifact. */
+  readonly report?: DeploymentId
+  /** With block-new: what live was known by. */
+  readonly baseline?: { readonly name: string; readonly report: DeploymentId } | null
 }
 
 /** How a deployment that is not going to serve ends, once that is decided but not yet carried out. */

@@ -56,8 +56,8 @@ export interface ScanConfig {
   readonly critical: FindingPolicy
   readonly ignoreUnfixed: boolean
   readonly waivers: readonly { readonly id: string; readonly reason: string; readonly expires: string | null }[]
-  /** What an absent or failing scanner means. */
-  readonly onScannerFailure: 'fail' | 'warn'
+  /** What an absent or failing scanner means; null = what the server says, and without a word from it: fail for images, warn for file trees. */
+  readonly onScannerFailure: 'fail' | 'warn' | null
 }
 
 export type CpuClass = 'shared-1x' | 'shared-2x' | 'performance-1x'

@@ -3,7 +3,7 @@ import type { Deployment, DeploymentError, DeploymentFacts, Instance, Verdict } 
 import { assertMove, type DeploymentStatus, STATUS_OF_STAGE, type StageName, stageAfter } from '../domain/deployment-machine.ts'
 import type { EventType, NewEvent } from '../domain/event.ts'
 import { type InstanceId, instanceIdFor, releaseIdFor } from '../domain/ids.ts'
-import { StageAbort, type StageOutcome } from '../stages/stage.ts'
+import { StageAbort, type StageOutcome, type StageRefusal } from '../stages/stage.ts'
 import type { Queryable } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment, mergeFacts } from '../store/sql/deployments.ts'
@@ -13,6 +13,7 @@ import { assertFence, type Lease, takeLease } from '../store/sql/leases.ts'
 import { setLive } from '../store/sql/live.ts'
 import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { insertRelease } from '../store/sql/releases.ts'
+import { insertScan } from '../store/sql/scans.ts'
 import { saveTriggerConfig } from '../store/sql/trigger-rules.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { instanceVariables, secretNamesOf } from './variables.ts'
@@ -53,12 +54,9 @@ export async function commitStage(
   const events: PendingEvent[] = [
     event(work, outcome.kind === 'skipped' ? 'stage.skipped' : 'stage.finished', reason, { stage }),
     ...(stage === 'build' ? [event(work, 'build.finished', reason, { skipped: outcome.kind === 'skipped' })] : []),
-    ...(outcome.events ?? []).map((more) => ({
-      ...event(work, more.type, work.redact(more.message), redactAll(more.data, work.redact)),
-      instanceId: more.instanceId,
-    })),
-    ...(outcome.facts?.warnings ?? []).map((warning) => event(work, 'deployment.warning', work.redact(warning), { stage })),
+    ...eventsOf(work, stage, outcome),
   ]
+  if (outcome.scan !== undefined) await keepScan(tx, work, outcome.scan)
   const more: Partial<DeploymentColumns> = {}
   if (stage === 'fetch' && facts.config !== null) await saveTriggerConfig(tx, deployment.serviceId, facts.config.trigger)
   if (stage === 'publish') more.releaseId = await makeRelease(dependencies, tx, { ...work, deployment: after }, events)
@@ -84,6 +82,21 @@ export async function commitStage(
   return entered.lease
 }
 
+function eventsOf(work: Work, stage: StageName | null, found: Pick<StageOutcome, 'events' | 'facts'>): PendingEvent[] {
+  return [
+    ...(found.events ?? []).map((more) => ({
+      ...event(work, more.type, work.redact(more.message), redactAll(more.data, work.redact)),
+      instanceId: more.instanceId,
+    })),
+    ...(found.facts?.warnings ?? []).map((warning) => event(work, 'deployment.warning', work.redact(warning), { stage })),
+  ]
+}
+
+async function keepScan(tx: Queryable, { deployment, redact }: Work, scan: NonNullable<StageOutcome['scan']>): Promise<void> {
+  const { id: deploymentId, projectId } = deployment
+  await insertScan(tx, { deploymentId, projectId, subject: scan.subject, report: redactAll(scan.report, redact) })
+}
+
 /** Until it serves, an instance belongs to whoever works on its deployment: a rescuer looked it up, or started it, on its own machine. */
 function whereItRuns({ owner }: EngineDependencies, deployment: Deployment, instance: Instance): Instance {
   const isOwn = instance.deploymentId === deployment.id && (instance.state === 'starting' || instance.state === 'ready')
@@ -92,9 +105,10 @@ function whereItRuns({ owner }: EngineDependencies, deployment: Deployment, inst
 
 /** What apps answered and printed may hold their secrets (I8). */
 function withoutSecrets(facts: Partial<DeploymentFacts>, { redact }: Work): Partial<DeploymentFacts> {
-  const { attempts, warnings } = facts
+  const { attempts, warnings, scan } = facts
   return {
     ...facts,
+    ...(scan == null ? {} : { scan: redactAll(scan, redact) }),
     ...(attempts === undefined ? {} : { attempts: redactAll(attempts, redact) }),
     ...(warnings === undefined ? {} : { warnings: warnings.map(redact) }),
   }
@@ -220,16 +234,19 @@ export async function commitVerdict(
   verdict: Verdict,
   error: DeploymentError | null,
   reason: string,
+  leaves: StageRefusal['leaves'] = {},
 ): Promise<void> {
   const { deployment, lease } = work
   await assertFence(tx, lease)
   // A repeat after a commit whose reply was lost.
   if ((await findDeployment(tx, deployment.id))?.verdict != null) return
   if (deployment.stage !== null) await closeStageRun(tx, lease, deployment.stage, verdict, reason)
-  await updateDeployment(tx, deployment.id, { verdict, error, statusReason: reason })
+  const facts = leaves.facts === undefined ? {} : { facts: mergeFacts(deployment.facts, withoutSecrets(leaves.facts, work)) }
+  await updateDeployment(tx, deployment.id, { verdict, error, statusReason: reason, ...facts })
+  if (leaves.scan !== undefined) await keepScan(tx, work, leaves.scan)
   if (verdict !== 'failed') return
   const code = error?.code ?? null
-  const failed = [event(work, 'stage.failed', reason, { stage: deployment.stage, code })]
+  const failed = [...eventsOf(work, deployment.stage, leaves), event(work, 'stage.failed', reason, { stage: deployment.stage, code })]
   if (deployment.stage === 'build') failed.push(event(work, 'build.failed', reason, { code }))
   await appendEvents(tx, failed)
 }

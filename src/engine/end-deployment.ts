@@ -9,6 +9,7 @@ import { makerOf } from '../domain/ids.ts'
 import { logTailOf } from '../stages/instance-labels.ts'
 import { isAdopted } from '../stages/launch.ts'
 import { STAGE } from '../stages/pipeline.ts'
+import { StageRefusal } from '../stages/stage.ts'
 import { withRetry } from '../store/retry.ts'
 import type { Lease } from '../store/sql/leases.ts'
 import { commitEnding, commitVerdict } from './commit.ts'
@@ -28,11 +29,12 @@ export async function decideEnd(
 ): Promise<Lease> {
   const { database } = dependencies
   const error = decision.error === null ? null : await explain(dependencies, work, decision.error)
+  const leaves = decision.error instanceof StageRefusal ? decision.error.leaves : {}
   await withRetry(
     () =>
       database.transaction(async (tx) => {
         const reason = error === null ? canceledReason(await loadWork(dependencies, tx, work.lease)) : error.message
-        await commitVerdict(tx, work, decision.verdict, error, reason)
+        await commitVerdict(tx, work, decision.verdict, error, reason, leaves)
       }),
     { isIdempotent: true },
   )

@@ -7,6 +7,7 @@ import type { Queryable } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment } from '../store/sql/deployments.ts'
 import { findRelease, findReleaseByBuildKey } from '../store/sql/releases.ts'
+import { findLiveScan, findScanOf } from '../store/sql/scans.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import type { LogWriter } from './log-writer.ts'
 import { buildVariables, instanceVariables } from './variables.ts'
@@ -41,6 +42,8 @@ export function stageContext(
     },
     buildVariables: () => buildVariables(dependencies, database, target),
     findRelease: (buildKey) => findReleaseByBuildKey(database, target.id, buildKey),
+    findScan: (subject) => findScanOf(database, target.projectId, subject),
+    findLiveScan: () => findLiveScan(database, target.id, target.projectId),
     specOf: (instance) => instanceSpec(dependencies, database, target, instance),
     readinessOf: async (instance) => {
       const release = await findRelease(database, instance.releaseId)

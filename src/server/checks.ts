@@ -8,6 +8,7 @@ import type { EngineDependencies } from '../engine/dependencies.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { diagnoseEmbedded } from '../store/embedded/diagnose.ts'
+import { composeScanner } from './compose-scanner.ts'
 
 /** The state of a running server's parts. */
 export async function checkParts(settings: Settings, engine: EngineDependencies, sandbox: Sandbox): Promise<Finding[]> {
@@ -28,7 +29,7 @@ export async function checkParts(settings: Settings, engine: EngineDependencies,
     finding('runtime', runtime.ok ? 'ok' : 'failed', runtime.summary),
     finding('sandbox', isolated ? 'ok' : 'warning', summary),
     finding('edge', edge.ok ? 'ok' : 'failed', edge.summary),
-    finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary),
+    finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
     await diskFinding(settings.dataDirectory),
   ]
 }
@@ -50,6 +51,7 @@ async function diskFinding(directory: string): Promise<Finding> {
 export async function diagnose(settings: Settings): Promise<Finding[]> {
   await mkdir(settings.dataDirectory, { recursive: true, mode: 0o711 })
   const sandbox = await createSandbox({ stateDirectory: join(settings.dataDirectory, 'sandbox'), logger: createLogger('silent') })
+  const scanner = await composeScanner(settings).check(AbortSignal.timeout(5000))
   const store =
     settings.databaseUrl === null
       ? (await diagnoseEmbedded(settings.dataDirectory)).map((entry) =>
@@ -59,6 +61,7 @@ export async function diagnose(settings: Settings): Promise<Finding[]> {
   return [
     ...store,
     finding('sandbox', sandbox.description.kind === 'none' ? 'warning' : 'ok', sandbox.description.summary),
+    finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
     await diskFinding(settings.dataDirectory),
   ]
 }

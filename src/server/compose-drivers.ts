@@ -9,11 +9,11 @@ import type { Logger } from '../core/log.ts'
 import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
-import { createUnavailableScanner } from '../scanner/unavailable.ts'
 import { createGitSource } from '../sources/git.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
 import { composeRegistry } from './compose-registry.ts'
+import { composeScanner } from './compose-scanner.ts'
 
 /** One driver of each kind, as the settings say. */
 export function composeDrivers(
@@ -44,7 +44,7 @@ export function composeDrivers(
     builders: { recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }), dockerfile: null, image: null },
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
     runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
-    scanner: createUnavailableScanner('no scanner is configured on this server'),
+    scanner: composeScanner(settings),
     registry: composeRegistry(settings, null),
     runtime,
     edge: parts.edge,

@@ -3,6 +3,7 @@ import type { Builder, BuildOutput, BuildRequest } from '../builders/builder.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Artifact } from '../domain/deployment.ts'
+import { refuseWithoutScanner } from './scan-required.ts'
 import { done, type Stage, type StageContext, skipped } from './stage.ts'
 
 /** Source → artifact, in a sandbox that is removed whatever happens. Skipped when a kept release has the same build key. */
@@ -18,6 +19,7 @@ export const build: Stage = {
     if (same !== null && (await isKept(context, same.artifact))) {
       return skipped(`same source and configuration as v${same.number}`, { facts: { buildKey, artifact: same.artifact, scan: null } })
     }
+    await refuseWithoutScanner(context, builder.kind === 'recipe' ? 'tree' : 'image')
     try {
       context.crashPoint('build.sandbox-made')
       const output = await builder.build(request)

@@ -1,26 +1,141 @@
-import { ShiplockError } from '../core/errors.ts'
-import { artifactDirectoryOf, artifactOf } from './artifact.ts'
+import { join } from 'node:path'
+import { isShiplockError, type ShiplockError } from '../core/errors.ts'
+import type { ScanVerdict } from '../domain/deployment.ts'
+import { blockedHint, countsInWords, judgeScan, type ScanJudgement } from '../domain/scan-policy.ts'
+import { type ScanReport, type SeverityCounts, scanSubject } from '../domain/scan-report.ts'
+import { artifactDirectoryOf, artifactOf, runtimeSupportOf } from './artifact.ts'
 import { configOf } from './build.ts'
-import { done, type Stage, skipped } from './stage.ts'
+import { failurePolicy, withoutScan } from './scan-required.ts'
+import { done, type Stage, type StageContext, type StageEvent, type StageOutcome, StageRefusal, skipped } from './stage.ts'
 
-/** Vulnerability scan of the final artifact. HIGH warns, CRITICAL blocks (by policy); what is live keeps serving. */
+/**
+ * Vulnerability scan of the final artifact. HIGH warns, CRITICAL blocks (by policy); what is live keeps serving. An identical artifact is
+ * judged by the report that there is, while that is young enough: policy, waivers and their ends are applied afresh every time.
+ */
 export const scan: Stage = {
   name: 'scan',
 
   async run(context) {
-    const config = configOf(context).scan
-    if (!config.enabled) return skipped('scan: off')
-    const artifact = artifactOf(context)
-    const verdict = await context.drivers.scanner.scan({
-      artifact,
-      artifactDirectory: await artifactDirectoryOf(context.drivers, artifact),
-      config,
-      onLine: (line) => context.log('engine', line),
-      signal: context.signal,
-    })
-    if (verdict.outcome === 'blocked') throw new ShiplockError('SCAN_BLOCKED', verdict.note, { details: { ...verdict } })
-    const warnings = verdict.outcome === 'warned' ? [verdict.note] : []
-    const outcome = verdict.outcome === 'skipped' || verdict.outcome === 'unknown' ? skipped : done
-    return outcome(verdict.note, { facts: { scan: verdict, warnings } })
+    if (!configOf(context).scan.enabled) return notScanned('skipped', 'scan: off')
+    const subject = scanSubject(artifactOf(context))
+    const stored = await context.findScan(subject)
+    const age = stored === null ? Number.POSITIVE_INFINITY : context.clock.now() - Date.parse(stored.report.scannedAt)
+    if (stored !== null && age <= context.drivers.scanner.rules.reuseMs) {
+      context.log('engine', `identical to what was scanned ${stored.report.scannedAt.slice(0, 16)}Z: not scanned again`, 'scan')
+      return judge(context, stored.report, { report: stored.deploymentId })
+    }
+    let report: ScanReport
+    try {
+      report = await context.drivers.scanner.scan(await requestOf(context))
+    } catch (error) {
+      if (!isShiplockError(error, 'SCANNER_FAILED')) throw error
+      return afterFailure(context, error)
+    }
+    return judge(context, report, { report: context.deployment.id, subject })
   },
+}
+
+async function requestOf(context: StageContext) {
+  const artifact = artifactOf(context)
+  const { support } = await runtimeSupportOf(context.drivers, context.deployment.serviceEnvironmentId, artifact, configOf(context))
+  return {
+    artifact,
+    artifactDirectory: await artifactDirectoryOf(context.drivers, artifact),
+    layerDirectory: support?.layer?.directory ?? null,
+    workDirectory: join(context.directories.scratch, 'scan'),
+    onLine: (line: string) => context.log('engine', line, 'scan'),
+    signal: context.signal,
+  }
+}
+
+async function judge(
+  context: StageContext,
+  report: ScanReport,
+  source: { readonly report: StageContext['deployment']['id']; readonly subject?: string },
+): Promise<StageOutcome> {
+  const live = await context.findLiveScan()
+  const judgement = judgeScan(report, configOf(context).scan, live.baseline, context.clock.now())
+  const isNew = source.subject !== undefined
+  const verdict: ScanVerdict = {
+    ...verdictOf(judgement.outcome, judgement.note, report.counts),
+    report: source.report,
+    baseline: live.report === null || live.baseline.kind !== 'scanned' ? null : { name: live.baseline.name, report: live.report },
+  }
+  logFindings(context, judgement)
+  const leaves = {
+    facts: { scan: verdict, warnings: judgement.warnings },
+    ...(source.subject === undefined ? {} : { scan: { subject: source.subject, report } }),
+    events: eventsOf(judgement, report, isNew),
+  }
+  if (judgement.outcome === 'blocked') {
+    throw new StageRefusal('SCAN_BLOCKED', judgement.note, { hint: blockedHint(judgement.blocking), details: { ...report.counts } }, leaves)
+  }
+  return isNew ? done(judgement.note, leaves) : skipped(`identical to what was scanned before: ${judgement.note}`, leaves)
+}
+
+function verdictOf(
+  outcome: ScanVerdict['outcome'],
+  note: string,
+  { critical, high, medium, low }: Omit<SeverityCounts, 'unknown'>,
+): ScanVerdict {
+  return { outcome, note, critical, high, medium, low }
+}
+
+function notScanned(outcome: 'skipped' | 'unknown', note: string, warnings: readonly string[] = []): StageOutcome {
+  return skipped(note, { facts: { scan: verdictOf(outcome, note, NO_FINDINGS), warnings } })
+}
+const NO_FINDINGS = { critical: 0, high: 0, medium: 0, low: 0 } as const
+
+/** What blocks or warns, in full; the rest is in the report. */
+function logFindings(context: StageContext, judgement: ScanJudgement): void {
+  for (const finding of judgement.findings) {
+    if (finding.state === 'counted' || finding.state === 'ignored') continue
+    const fix = finding.fixed === null ? 'no fix yet' : `fixed in ${finding.fixed}`
+    const waiver = finding.waiver === null ? '' : finding.waiver.isExpired ? ', its waiver expired' : `, waived: ${finding.waiver.reason}`
+    const text = `${finding.severity.toUpperCase()} ${finding.id} ${finding.package} ${finding.installed} (${fix}) in ${finding.target}: ${finding.state}${waiver}`
+    context.log('engine', text, 'scan')
+  }
+}
+
+function eventsOf(judgement: ScanJudgement, report: ScanReport, isNew: boolean): StageEvent[] {
+  const data = {
+    ...report.counts,
+    outcome: judgement.outcome,
+    scanner: report.scanner,
+    version: report.version,
+    databaseAt: report.databaseAt,
+  }
+  const found = `${isNew ? 'scanned' : 'as scanned before'}: ${countsInWords(report.counts)}`
+  const blocking = judgement.blocking.slice(0, EVENT_FINDINGS).map(({ id, package: name, fixed }) => ({ id, package: name, fixed }))
+  return [
+    { type: 'scan.finished', message: judgement.outcome === 'unknown' ? judgement.note : found, instanceId: null, data },
+    ...judgement.expired.map((waiver) => ({
+      type: 'scan.waiver_expired' as const,
+      message: `the waiver of ${waiver.id} holds no longer: it expired after ${waiver.expires}`,
+      instanceId: null,
+      data: { ...waiver },
+    })),
+    ...(judgement.outcome === 'blocked'
+      ? [
+          {
+            type: 'scan.blocked' as const,
+            message: judgement.note,
+            instanceId: null,
+            data: { findings: blocking, count: judgement.blocking.length },
+          },
+        ]
+      : []),
+  ]
+}
+const EVENT_FINDINGS = 20
+
+/** Never silence: either the deployment ends here, or it says that nobody has looked. */
+async function afterFailure(context: StageContext, error: ShiplockError): Promise<StageOutcome> {
+  const { kind } = artifactOf(context)
+  if (failurePolicy(context, kind) === 'fail') throw withoutScan(context, kind, error.message, error)
+  const note = `not scanned: ${error.message.split('\n')[0]}`
+  context.log('engine', `warning: ${note}`, 'scan')
+  // A host that never had a scanner says so in the record; one whose scanner broke says so to everybody.
+  const isExpected = configOf(context).scan.onScannerFailure === null && (await context.drivers.scanner.missing()) !== null
+  return notScanned('unknown', note, isExpected ? [] : [`scan: ${note}`])
 }

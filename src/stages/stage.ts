@@ -3,12 +3,15 @@ import type { Builder } from '../builders/builder.ts'
 import type { RuntimeLayers } from '../builders/runtime-layers.ts'
 import type { Clock } from '../core/clock.ts'
 import type { CrashPoint } from '../core/crash-points.ts'
+import { type ErrorCode, ShiplockError } from '../core/errors.ts'
 import type { Deployment, DeploymentFacts, Instance, Source } from '../domain/deployment.ts'
 import type { StageName } from '../domain/deployment-machine.ts'
 import type { EventType } from '../domain/event.ts'
-import type { InstanceId } from '../domain/ids.ts'
+import type { DeploymentId, InstanceId } from '../domain/ids.ts'
 import type { LogLine } from '../domain/log-line.ts'
 import type { Release } from '../domain/release.ts'
+import type { ScanBaseline } from '../domain/scan-policy.ts'
+import type { ScanReport } from '../domain/scan-report.ts'
 import type { BuildConfig, ReadinessCheck, ServiceConfig } from '../domain/service-config.ts'
 import type { Edge } from '../edge/edge.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -73,6 +76,10 @@ export interface StageContext {
   buildVariables(): Promise<Readonly<Record<string, string>>>
   /** The newest kept release of this service and environment with that build key. */
   findRelease(buildKey: string): Promise<Release | null>
+  /** The newest stored scan of that subject (`scanSubject`) in this project, and the deployment that made it. */
+  findScan(subject: string): Promise<{ readonly report: ScanReport; readonly deploymentId: DeploymentId } | null>
+  /** What is known of the artifact that serves now, and the deployment under which that report is kept. */
+  findLiveScan(): Promise<{ readonly baseline: ScanBaseline; readonly report: DeploymentId | null }>
   /** Everything the runtime needs to start that instance: its own release's artifact, config and variables. */
   specOf(instance: Instance): Promise<InstanceSpec>
   /** The readiness check of that instance's own release; a deployment's check may be what is wrong with it. */
@@ -99,6 +106,23 @@ export interface StageOutcome {
   /** Rows that changed. */
   readonly instances?: readonly Instance[]
   readonly events?: readonly StageEvent[]
+  /** A report to keep. */
+  readonly scan?: { readonly subject: string; readonly report: ScanReport }
+}
+
+/** A failure that is written down together with what was found out on the way. */
+export class StageRefusal extends ShiplockError {
+  readonly leaves: Pick<StageOutcome, 'facts' | 'events' | 'scan'>
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { details?: Readonly<Record<string, unknown>>; hint?: string },
+    leaves: StageRefusal['leaves'],
+  ) {
+    super(code, message, options)
+    this.leaves = leaves
+  }
 }
 
 /**

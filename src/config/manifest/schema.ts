@@ -116,7 +116,11 @@ const scanSchema = z.union(
           .max(LIMITS.configListItems, { error: `must be a list of at most ${LIMITS.configListItems}` })
           .optional()
           .describe('Findings that are accepted, each with its reason and, better, an end.'),
-        onScannerFailure: oneOf(['fail', 'warn']).optional().describe('What an absent or failing scanner means.'),
+        onScannerFailure: oneOf(['fail', 'warn'])
+          .optional()
+          .describe(
+            "What an absent or failing scanner means. Default: the server's setting; without one, fail for images and warn for file trees.",
+          ),
       },
       { error: 'must be a section with keys, or off' },
     ),

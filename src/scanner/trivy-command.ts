@@ -1,0 +1,96 @@
+import type { Artifact } from '../domain/deployment.ts'
+
+export interface TrivyOptions {
+  /** Path of the program; null = look for `trivy` on `searchPath`. */
+  readonly program: string | null
+  readonly searchPath: string
+  /** Databases, and what is known of image layers. One scan at a time uses it. */
+  readonly cacheDirectory: string
+  /** A Trivy server that has the databases. The token goes through the environment, never on a command line (I8). */
+  readonly server: { readonly url: string; readonly token: string | null } | null
+  /** OCI repositories of the databases, in order; empty = Trivy's own. */
+  readonly databaseRepositories: readonly string[]
+  readonly javaDatabaseRepositories: readonly string[]
+  /** Nothing is fetched: the databases are put into the cache directory by other means. */
+  readonly isOffline: boolean
+  readonly timeoutMs: number
+  /** How a container engine is reached, e.g. DOCKER_HOST; null = none is: images are read from their registry. */
+  readonly engine: Readonly<Record<string, string>> | null
+}
+
+/** One run of Trivy. */
+export type TrivyTarget =
+  | { readonly command: 'image'; readonly name: string }
+  /** Lock files and the like: what a project says it needs. */
+  | { readonly command: 'fs'; readonly directory: string }
+  /** Installed packages, jars, programs: what is there. */
+  | { readonly command: 'rootfs'; readonly directory: string }
+
+/** How the runs of one scan differ from the usual. */
+export interface RunVariant {
+  /** Past another process that holds the layer cache. */
+  readonly inMemory: boolean
+  /** With the database that is there. */
+  readonly skipUpdate: boolean
+}
+
+/**
+ * A stored tree is both a project and its outcome, and each command is blind to what the other one reads: `fs` to node_modules, wheels, jars
+ * and programs, `rootfs` to lock files (Trivy's table of languages). So both look at it.
+ */
+export function targetsOf(artifact: Artifact, directory: string | null, layerDirectory: string | null): TrivyTarget[] {
+  if (artifact.kind === 'image') return [{ command: 'image', name: imageName(artifact) }]
+  if (directory === null) throw new Error('a tree without its directory can not be scanned')
+  return [
+    { command: 'fs', directory },
+    { command: 'rootfs', directory },
+    ...(layerDirectory === null ? [] : [{ command: 'rootfs', directory: layerDirectory } as const]),
+  ]
+}
+
+/** By content, never by a tag: `name@sha256:…`, or the id under which the engine has it. */
+function imageName(artifact: Extract<Artifact, { kind: 'image' }>): string {
+  return artifact.reference.includes('@sha256:') ? artifact.reference : artifact.digest
+}
+
+/** The argv after the program's name. Flags that younger versions only know are variables (`environmentOf`): Trivy ignores unknown ones. */
+export function argumentsOf(target: TrivyTarget, options: TrivyOptions, variant: RunVariant): string[] {
+  const { server, isOffline } = options
+  const flags = [
+    ...['--format', 'json', '--scanners', 'vuln', '--list-all-pkgs', '--exit-code', '0', '--no-progress'],
+    ...['--timeout', `${Math.ceil(options.timeoutMs / 1000)}s`, '--cache-dir', options.cacheDirectory],
+    ...(server === null ? [] : ['--server', server.url]),
+    ...(server === null ? databaseFlags(options, variant) : []),
+    ...(isOffline ? ['--offline-scan'] : []),
+  ]
+  if (target.command !== 'image') return [target.command, ...flags, target.directory]
+  const sources = [...(options.engine === null ? [] : ['docker']), ...(target.name.includes('@') ? ['remote'] : [])]
+  const own = [
+    // An id is known to an engine only; by name it would be looked for on Docker Hub.
+    ...['--image-src', sources.length === 0 ? 'docker' : sources.join(',')],
+    ...(server === null ? ['--cache-backend', variant.inMemory ? 'memory' : 'fs'] : []),
+  ]
+  return ['image', ...flags, ...own, target.name]
+}
+
+function databaseFlags(options: TrivyOptions, variant: RunVariant): string[] {
+  return [
+    ...options.databaseRepositories.flatMap((repository) => ['--db-repository', repository]),
+    ...options.javaDatabaseRepositories.flatMap((repository) => ['--java-db-repository', repository]),
+    ...(options.isOffline || variant.skipUpdate ? ['--skip-db-update', '--skip-java-db-update'] : []),
+  ]
+}
+
+/** The whole environment of a run. */
+export function environmentOf(options: TrivyOptions, workDirectory: string): Record<string, string> {
+  return {
+    PATH: options.searchPath,
+    HOME: options.cacheDirectory,
+    TMPDIR: workDirectory,
+    LC_ALL: 'C.UTF-8',
+    TRIVY_DISABLE_TELEMETRY: 'true',
+    TRIVY_SKIP_VERSION_CHECK: 'true',
+    ...(options.server?.token == null ? {} : { TRIVY_TOKEN: options.server.token }),
+    ...(options.engine ?? {}),
+  }
+}

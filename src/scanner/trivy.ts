@@ -1,0 +1,226 @@
+import { access, constants, mkdir, rm } from 'node:fs/promises'
+import { delimiter, isAbsolute, join } from 'node:path'
+import { z } from 'zod'
+import type { Clock } from '../core/clock.ts'
+import { ShiplockError } from '../core/errors.ts'
+import { type CommandResult, runCommand } from '../core/exec.ts'
+import { LIMITS } from '../core/limits.ts'
+import { printable } from '../core/printable.ts'
+import { createRedactor } from '../core/redact.ts'
+import type { ScanReport } from '../domain/scan-report.ts'
+import type { Scanner, ScannerHealth, ScanRequest, ScanRules } from './scanner.ts'
+import { argumentsOf, environmentOf, type RunVariant, type TrivyOptions, type TrivyTarget, targetsOf } from './trivy-command.ts'
+import { canGoOnWithOldDatabase, explainFailure, isCacheBusy, tailOf } from './trivy-failure.ts'
+import { mergeFindings, parseTrivyReport, type TrivyFindings } from './trivy-report.ts'
+import { withTurn } from './turn.ts'
+
+export interface TrivyScannerOptions extends TrivyOptions {
+  readonly rules: ScanRules
+  readonly clock: Clock
+}
+
+const INSTALL_HINT =
+  'Install Trivy on the server (https://trivy.dev/docs/latest/getting-started/installation/), or name it with SHIPLOCK_TRIVY. Without it: scan: { onScannerFailure: warn } in the service, or SHIPLOCK_SCAN_WITHOUT_SCANNER=warn for the whole server.'
+/** Releases that were not Aqua's: GHSA-69fq-xp46-6x23. */
+const MALICIOUS = ['0.69.4', '0.69.5', '0.69.6']
+
+interface Version {
+  readonly version: string | null
+  readonly databaseAt: string | null
+}
+
+/** Scans with Trivy, https://trivy.dev. The program is looked for at every use, so that installing it needs no restart. */
+export function createTrivyScanner(options: TrivyScannerOptions): Scanner {
+  const missing = async () => ((await findProgram(options)) === null ? whatIsMissing(options) : null)
+  return {
+    name: 'trivy',
+    rules: options.rules,
+    missing,
+    check: (signal) => check(options, signal),
+    scan: async (request) => {
+      const program = await findProgram(options)
+      if (program === null) throw new ShiplockError('SCANNER_FAILED', whatIsMissing(options), { hint: INSTALL_HINT })
+      await mkdir(request.workDirectory, { recursive: true, mode: 0o700 })
+      try {
+        return await inTurn(options, request, () => scan(new Trivy(program, options, request)))
+      } finally {
+        await rm(request.workDirectory, { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+/** Where another Trivy keeps the databases and caches, nobody needs to wait. */
+function inTurn<Result>(options: TrivyScannerOptions, request: ScanRequest, work: () => Promise<Result>): Promise<Result> {
+  if (options.server !== null) return mkdir(options.cacheDirectory, { recursive: true, mode: 0o700 }).then(work)
+  const onWait = () => request.onLine('waiting for another scan on this host to end')
+  return withTurn(options.cacheDirectory, { clock: options.clock, signal: request.signal, onWait }, work)
+}
+
+async function scan(trivy: Trivy): Promise<ScanReport> {
+  refuseMalicious((await trivy.version()).version)
+  const { request, options } = trivy
+  const runs: TrivyFindings[] = []
+  for (const target of targetsOf(request.artifact, request.artifactDirectory, request.layerDirectory)) runs.push(await trivy.run(target))
+  // After the runs: the first of them may have fetched a newer database.
+  const { version, databaseAt } = await trivy.version()
+  const now = options.clock.now()
+  const notes = [...trivy.notes, ...ageNote(databaseAt, now)]
+  return mergeFindings(runs, { version, databaseAt, scannedAt: new Date(now).toISOString(), notes })
+}
+
+/** One scan: its runs share what was learnt on the way. */
+class Trivy {
+  readonly options: TrivyScannerOptions
+  readonly request: Pick<ScanRequest, 'artifact' | 'artifactDirectory' | 'layerDirectory' | 'workDirectory' | 'onLine' | 'signal'>
+  readonly notes: string[] = []
+  readonly #program: string
+  readonly #redact: (line: string) => string
+  #variant: RunVariant = { inMemory: false, skipUpdate: false }
+
+  constructor(program: string, options: TrivyScannerOptions, request: Trivy['request']) {
+    this.#program = program
+    this.options = options
+    this.request = request
+    this.#redact = createRedactor(options.server?.token == null ? [] : [options.server.token])
+  }
+
+  async run(target: TrivyTarget): Promise<TrivyFindings> {
+    const result = await this.#exec(argumentsOf(target, this.options, this.#variant), this.options.timeoutMs + OWN_GRACE_MS)
+    if (result.exitCode === 0 && !result.timedOut) return this.#read(result)
+    const tail = tailOf(result).map(this.#redact)
+    if (!result.timedOut && isCacheBusy(tail) && !this.#variant.inMemory) {
+      this.#variant = { ...this.#variant, inMemory: true }
+      this.request.onLine('another process holds the layer cache: scanning without it')
+      return this.run(target)
+    }
+    if (!result.timedOut && canGoOnWithOldDatabase(tail) && !this.#variant.skipUpdate && (await this.version()).databaseAt !== null) {
+      this.#variant = { ...this.#variant, skipUpdate: true }
+      this.notes.push('the vulnerability database could not be brought up to date; the one that was there was used')
+      this.request.onLine('the database could not be fetched: scanning with the one that is there')
+      return this.run(target)
+    }
+    throw explainFailure(result, tail, this.options.timeoutMs)
+  }
+
+  async version(): Promise<Version> {
+    const args = ['version', '--format', 'json', '--cache-dir', this.options.cacheDirectory]
+    const result = await this.#exec(args, VERSION_MS)
+    if (result.exitCode !== 0) throw explainFailure(result, tailOf(result).map(this.#redact), VERSION_MS)
+    return parseVersion(result.stdout)
+  }
+
+  #read(result: CommandResult): TrivyFindings {
+    if (Buffer.byteLength(result.stdout) >= LIMITS.scanReportBytes) {
+      throw new ShiplockError('SCANNER_FAILED', `trivy's report is larger than ${LIMITS.scanReportBytes / 1024 ** 2} MiB`)
+    }
+    return parseTrivyReport(result.stdout)
+  }
+
+  async #exec(args: readonly string[], timeoutMs: number): Promise<CommandResult> {
+    const { signal, workDirectory, onLine } = this.request
+    const result = await runCommand(this.#program, args, {
+      // An empty directory of ours: Trivy reads trivy.yaml and .trivyignore from where it stands, and must not find the app's.
+      cwd: workDirectory,
+      env: environmentOf(this.options, workDirectory),
+      timeoutMs,
+      signal,
+      stdoutBytesMax: LIMITS.scanReportBytes,
+      onLine: (line, stream) => {
+        if (stream === 'stderr') onLine(this.#redact(printable(line)))
+      },
+    }).catch((error: unknown) => {
+      signal.throwIfAborted()
+      throw new ShiplockError('SCANNER_FAILED', (error as Error).message, { hint: INSTALL_HINT, cause: error })
+    })
+    if (result.aborted) signal.throwIfAborted()
+    return result
+  }
+}
+/** Trivy ends by itself at its own time-out and says so; this is for one that does not. */
+const OWN_GRACE_MS = 5000
+const VERSION_MS = 30_000
+
+async function check(options: TrivyScannerOptions, signal: AbortSignal): Promise<ScannerHealth> {
+  const program = await findProgram(options)
+  if (program === null) return { ok: false, summary: `no vulnerability scanner: ${whatIsMissing(options)}`, hint: INSTALL_HINT }
+  const request = { ...NO_ARTIFACT, workDirectory: '/', onLine: () => {}, signal }
+  try {
+    const { version, databaseAt } = await new Trivy(program, options, request).version()
+    refuseMalicious(version)
+    const where = options.server === null ? databaseInWords(databaseAt, options.clock.now()) : `databases at ${options.server.url}`
+    return { ok: true, summary: `Trivy ${version ?? ''} (${program}), ${where}`, hint: null }
+  } catch (error) {
+    const hint = error instanceof ShiplockError ? error.hint : null
+    return { ok: false, summary: `${program}: ${(error as Error).message}`, hint }
+  }
+}
+const NO_ARTIFACT = {
+  artifact: { kind: 'tree', digest: '' as never, files: 0, bytes: 0 },
+  artifactDirectory: null,
+  layerDirectory: null,
+} as const
+
+function databaseInWords(databaseAt: string | null, now: number): string {
+  if (databaseAt === null) return 'no database yet: the first scan fetches it'
+  const hours = Math.max(0, Math.floor((now - Date.parse(databaseAt)) / 3_600_000))
+  return `database of ${databaseAt.slice(0, 10)}, ${hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`} old`
+}
+
+function ageNote(databaseAt: string | null, now: number): string[] {
+  if (databaseAt === null || now - Date.parse(databaseAt) <= LIMITS.scanDatabaseAgeMs) return []
+  return [`the vulnerability database is ${Math.floor((now - Date.parse(databaseAt)) / 86_400_000)} days old, newer findings are missing`]
+}
+
+/** `trivy version --format json`; a database that was never fetched is left out of it. */
+const VersionOutput = z.looseObject({
+  Version: z.string().nullish(),
+  VulnerabilityDB: z.looseObject({ UpdatedAt: z.string().nullish() }).nullish(),
+})
+
+function parseVersion(text: string): Version {
+  let data: unknown = null
+  try {
+    data = JSON.parse(text)
+  } catch {
+    // Said below.
+  }
+  const parsed = VersionOutput.safeParse(data)
+  if (!parsed.success) throw new ShiplockError('SCANNER_FAILED', 'trivy does not say its version as JSON: it may be another program')
+  const updatedAt = Date.parse(parsed.data.VulnerabilityDB?.UpdatedAt ?? '')
+  // Go's zero time stands for "never".
+  const isKnown = Number.isFinite(updatedAt) && updatedAt > 0
+  return {
+    version: parsed.data.Version == null ? null : printable(parsed.data.Version).slice(0, 50),
+    databaseAt: isKnown ? new Date(updatedAt).toISOString() : null,
+  }
+}
+
+function refuseMalicious(version: string | null): void {
+  if (version === null || !MALICIOUS.includes(version.replace(/^v/, ''))) return
+  throw new ShiplockError('SCANNER_FAILED', `Trivy ${version} is one of the malicious releases of March 2026 (GHSA-69fq-xp46-6x23)`, {
+    hint: 'Remove it, treat every secret that this host held as known to others, and install a current release.',
+  })
+}
+
+async function findProgram({ program, searchPath }: TrivyOptions): Promise<string | null> {
+  const candidates =
+    program === null
+      ? searchPath
+          .split(delimiter)
+          .filter(isAbsolute)
+          .map((directory) => join(directory, 'trivy'))
+      : [program]
+  for (const candidate of candidates) {
+    const isThere = await access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return candidate
+  }
+  return null
+}
+
+function whatIsMissing({ program }: TrivyOptions): string {
+  return program === null ? 'trivy is not in PATH' : `there is no program at ${program} (SHIPLOCK_TRIVY)`
+}
