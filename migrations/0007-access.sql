@@ -1,2 +1,5 @@
--- The name at the time: what is said about a project can be read after the project is gone.
-alter table audit_log add column project text;
+-- Names at the time: what is said about a project can be read after the project is gone.
+alter table audit_log
+  add column project      text,
+  add column environment  text;
+

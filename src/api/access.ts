@@ -24,7 +24,7 @@ export async function authenticate(database: Database, header: string | undefine
   const hash = hashToken(token)
   const found = await findToken(database, hash)
   if (found === null || !timingSafeEqual(found.hash, hash)) throw new ShiplockError('UNAUTHORIZED', 'the token is not known here')
-  if (found.isRevoked) throw new ShiplockError('UNAUTHORIZED', 'the token was revoked')
+  if (found.revokedAt !== null) throw new ShiplockError('UNAUTHORIZED', 'the token was revoked')
   if (found.isExpired) {
     throw new ShiplockError('UNAUTHORIZED', `the token expired at ${found.expiresAt}`, {
       hint: 'Ask an owner of the project for a new one.',

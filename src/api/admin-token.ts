@@ -9,6 +9,11 @@ import { insertAdminToken } from '../store/sql/tokens.ts'
 
 const TOKEN = /^slk_[A-Za-z0-9_-]{43}$/
 
+/** 256 random bits. */
+export function drawToken(): string {
+  return `slk_${randomBytes(32).toString('base64url')}`
+}
+
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
@@ -24,7 +29,7 @@ export async function ensureAdminToken(
   const path = join(dataDirectory, DATA_FILES.adminToken)
   const present = (await readFile(path, 'utf8').catch(() => '')).trim()
   const isNew = !TOKEN.test(present)
-  const token = isNew ? `slk_${randomBytes(32).toString('base64url')}` : present
+  const token = isNew ? drawToken() : present
   if (isNew) await writeFileAtomic(path, `${token}\n`, 0o600)
   await insertAdminToken(database, { id: randomId('tok'), name: 'admin', hash: hashToken(token) })
   return { path, isNew }

@@ -52,7 +52,7 @@ export class ChangeRecord {
       tokenId,
       address,
       action: this.#rule.action,
-      project: this.#concern.project,
+      ...this.#concern,
       target: this.#target ?? this.#targetOf(answer),
       data: this.#data(),
     })

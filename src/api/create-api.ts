@@ -16,13 +16,17 @@ import { problemResponse } from './problem.ts'
 import { readJson } from './read-body.ts'
 import { type Handlers, type RouteContext, STREAMED } from './route-context.ts'
 import { artifactHandlers } from './routes/artifacts.ts'
+import { auditHandlers } from './routes/audit.ts'
 import { cacheHandlers } from './routes/caches.ts'
 import { deploymentHandlers } from './routes/deployments.ts'
 import { eventHandlers } from './routes/events.ts'
+import { memberHandlers } from './routes/members.ts'
+import { projectHandlers } from './routes/projects.ts'
 import { releaseHandlers } from './routes/releases.ts'
 import { scaleHandlers } from './routes/scale.ts'
 import { serverHandlers } from './routes/server.ts'
 import { serviceHandlers } from './routes/services.ts'
+import { tokenHandlers } from './routes/tokens.ts'
 import { variableHandlers } from './routes/variables.ts'
 import { runOnce } from './run-once.ts'
 import { SseConnection } from './sse.ts'
@@ -41,6 +45,10 @@ const HANDLERS: Handlers = {
   ...cacheHandlers,
   ...eventHandlers,
   ...variableHandlers,
+  ...projectHandlers,
+  ...memberHandlers,
+  ...tokenHandlers,
+  ...auditHandlers,
 }
 const NOTHING = z.strictObject({})
 const NOBODY: Actor = { tokenId: '', name: 'anonymous', address: null }
@@ -104,7 +112,7 @@ async function answer(operationId: OperationId, spec: RouteSpec, context: Contex
     lastEventId: header(incoming.headers['last-event-id']) ?? null,
     tell: (facts, target) => change?.tell(facts, target),
     openStream: () => openStream(shared, outgoing),
-    once: (work) => {
+    once: (work, keep) => {
       change?.defer()
       return runOnce(
         database,
@@ -119,6 +127,7 @@ async function answer(operationId: OperationId, spec: RouteSpec, context: Contex
           await change?.write(tx, made)
           return made
         },
+        keep,
       )
     },
   }

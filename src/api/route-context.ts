@@ -28,8 +28,11 @@ export interface RouteContext {
   readonly lastEventId: string | null
   /** Begins a stream of events on this response; the handler's result is then `STREAMED`. */
   openStream(): SseConnection
-  /** Runs an effect and its line in the audit log in one transaction; with an Idempotency-Key, once for all requests with that key. */
-  once<Body>(work: (tx: Queryable) => Promise<Body>): Promise<Body>
+  /**
+   * Runs an effect and its line in the audit log in one transaction; with an Idempotency-Key, once for all requests with
+   * that key. `keep`: what of the answer is kept for them, when it holds a secret that is shown once.
+   */
+  once<Body>(work: (tx: Queryable) => Promise<Body>, keep?: (body: Body) => Body): Promise<Body>
 }
 
 export const STREAMED = Symbol('streamed')

@@ -16,9 +16,15 @@ const KEY = /^[!-~]{1,200}$/
 
 /**
  * Runs an effect in one transaction. With a key, the answer is written in the same transaction, so that the same request again gets the
- * same answer and nothing happens twice. A refusal leaves no answer: the request may be made again.
+ * same answer and nothing happens twice. A refusal leaves no answer: the request may be made again. `keep` makes of the answer what is
+ * kept of it: without the secrets that are shown once (I8).
  */
-export async function runOnce<Body>(database: Database, once: OnceRequest, work: (tx: Queryable) => Promise<Body>): Promise<Body> {
+export async function runOnce<Body>(
+  database: Database,
+  once: OnceRequest,
+  work: (tx: Queryable) => Promise<Body>,
+  keep: (body: Body) => Body = (body) => body,
+): Promise<Body> {
   const { key, tokenId, status } = once
   if (key === undefined) return database.transaction(work)
   if (!KEY.test(key))
@@ -31,7 +37,7 @@ export async function runOnce<Body>(database: Database, once: OnceRequest, work:
       throw new ShiplockError('CONFLICT', 'this Idempotency-Key was used for another request', { hint: 'Draw a new key for each request.' })
     }
     const body = await work(tx)
-    await storeAnswer(tx, tokenId, key, { request, status, body })
+    await storeAnswer(tx, tokenId, key, { request, status, body: keep(body) })
     return body
   })
 }

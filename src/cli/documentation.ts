@@ -26,9 +26,9 @@ export function errorsDocument(): string {
 
 export function routesTable(): string {
   const rows = Object.values<RouteSpec>(ROUTES).map((spec) => {
-    return `| \`${spec.method.toUpperCase()} ${spec.path}\` | ${spec.summary}${spec.isPublic === true ? ' (no token needed)' : ''} | ${spec.status} |`
+    return `| \`${spec.method.toUpperCase()} ${spec.path}\` | ${spec.summary} | ${spec.needs === undefined ? 'no token' : `\`${spec.needs.verb}\``} | ${spec.status} |`
   })
-  return ['| Route | What it does | Status |', '|---|---|---|', ...rows].join('\n')
+  return ['| Route | What it does | Needs | Status |', '|---|---|---|---|', ...rows].join('\n')
 }
 
 export function commandsTable(): string {

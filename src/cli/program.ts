@@ -1,5 +1,6 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { EXIT_CODES } from '../core/errors.ts'
+import { addAccess } from './access-program.ts'
 import { artifact } from './commands/artifact.ts'
 import { CACHE_LAYERS, cacheClear, cacheList } from './commands/cache.ts'
 import { configConvert, configExplain } from './commands/config.ts'
@@ -12,11 +13,11 @@ import { releases, releasesDiff, rollback } from './commands/releases.ts'
 import { scale } from './commands/scale.ts'
 import { doctor, serverRun, serverStart, serverStatus, serverStop } from './commands/server.ts'
 import { status } from './commands/status.ts'
+import { common, type Run, type Runner } from './common-options.ts'
 import type { CliContext, CommonOptions } from './context.ts'
 
 /** Given the options of a command line, what commands work with. */
 export type ContextFor = (options: CommonOptions) => CliContext
-type Run<Options> = (options: Options, context: CliContext, args: readonly string[]) => Promise<number>
 
 /** What each exit code means; in --help and docs/cli.md. */
 export const EXIT_CODE_MEANINGS: Readonly<Record<keyof typeof EXIT_CODES, string>> = {
@@ -55,18 +56,8 @@ export function createProgram(contextFor: ContextFor, version: string, onCode: (
   addDeploying(program, run)
   addLooking(program, run)
   addManaging(program, run)
+  addAccess(program, run)
   return program
-}
-
-type Runner = <Options extends CommonOptions>(work: Run<Options>) => (...given: unknown[]) => Promise<void>
-
-function common(command: Command): Command {
-  return command
-    .option('-p, --project <name>', "project (default: the server's)")
-    .option('-e, --environment <name>', "environment (default: the server's)")
-    .option('-s, --service <name>', 'service')
-    .option('--json', 'print JSON: one document, or a line each for streams')
-    .option('--no-color', 'print without colours (as NO_COLOR does)')
 }
 
 function deploying(command: Command): Command {

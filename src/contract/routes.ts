@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ACCESS_ROUTES } from './access-routes.ts'
 import { Cache, ClearedCache } from './cache.ts'
 import { CreateDeployment, Deployment, DeploymentStatus } from './deployment.ts'
 import { Event, InstanceLine, LogLine, StreamEnd } from './event.ts'
@@ -330,6 +331,7 @@ export const ROUTES = {
     response: null,
     status: 204,
   },
+  ...ACCESS_ROUTES,
 } as const satisfies Record<string, RouteSpec>
 
 export type OperationId = keyof typeof ROUTES

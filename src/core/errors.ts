@@ -52,6 +52,12 @@ export const ERRORS = {
   METHOD_NOT_ALLOWED: { actor: 'user', http: 405, exit: 2, hint: 'GET /openapi.json lists what there is.' },
   BODY_TOO_LARGE: { actor: 'user', http: 413, exit: 2, hint: 'Send less in one request.' },
   CONFLICT: { actor: 'user', http: 409, exit: 6, hint: 'Look at the present state and decide again.' },
+  PLAN_LIMIT: {
+    actor: 'user',
+    http: 409,
+    exit: 6,
+    hint: 'Remove one that is not needed, or ask whoever runs the server for a larger plan.',
+  },
   CANCEL_REFUSED: { actor: 'user', http: 409, exit: 6, hint: 'The new version already serves; use `shiplock rollback`.' },
   RATE_LIMITED: { actor: 'retry', http: 429, exit: 4, hint: 'Wait for the time given in Retry-After.' },
   // ── source

@@ -96,6 +96,10 @@ export const LIMITS = {
   registryMessageLength: 500,
   /** A push that says nothing for so long is given up and tried again. */
   registryPushStallMs: 5 * MINUTE,
+  // ── access
+  membersPerProject: 1000,
+  /** Not counting those that were revoked. */
+  tokensPerProject: 1000,
   // ── api
   apiBodyBytes: 1 * MiB,
   sseConnections: 5000,

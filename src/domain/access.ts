@@ -43,10 +43,21 @@ export function verbsOf({ role, verbs, project }: Pick<Grant, 'role' | 'verbs' |
 }
 
 /** Rows that a path of the API names by their id. `store/sql/row-scope.ts` says to which project each belongs. */
-export type ScopedRow = 'deployment'
+export type ScopedRow = 'deployment' | 'token'
 
 /** What a request concerns. Null = nothing in particular, or all of it. */
 export interface Concern {
   readonly project: string | null
   readonly environment: string | null
+}
+
+/** What `wanted` may beyond `holder`, as the end of a sentence; null = nothing. Nobody can give away more than what he has. */
+export function excessOf(holder: Grant, wanted: Grant): string | null {
+  if (holder.project !== null && wanted.project !== holder.project) return `counts for more than project ${holder.project}`
+  if (holder.environment !== null && wanted.environment !== holder.environment) return `counts for more than ${holder.environment}`
+  const own = verbsOf(holder)
+  const more = [...verbsOf(wanted)].filter((verb) => !own.has(verb))
+  if (more.length > 0) return `may ${more.join(', ')}`
+  const isLonger = holder.expiresAt !== null && (wanted.expiresAt === null || Date.parse(wanted.expiresAt) > Date.parse(holder.expiresAt))
+  return isLonger ? `is valid beyond ${holder.expiresAt}` : null
 }

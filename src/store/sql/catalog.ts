@@ -2,6 +2,7 @@ import { randomId } from '../../core/random-id.ts'
 import type { Source } from '../../domain/deployment.ts'
 import { type EnvironmentId, ID_PREFIXES, type ProjectId, type ServiceEnvironmentId, type ServiceId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
+import { assertWithinPlan } from './plan-limits.ts'
 
 /** A service in an environment, with the names people use. */
 export interface ServiceEnvironment {
@@ -68,34 +69,85 @@ export async function lockServiceEnvironment(tx: Queryable, id: ServiceEnvironme
   return found
 }
 
-/** Makes project, environment, service and their meeting, as far as missing. `hostOf` names a new one. */
+/** Makes project, environment, service and their meeting, as far as missing. `hostOf` names a new one. Throws PLAN_LIMIT. */
 export async function ensureServiceEnvironment(
   tx: Queryable,
   names: { readonly project: string; readonly environment: string; readonly service: string },
   source: Source | null,
   host: string,
 ): Promise<ServiceEnvironment> {
-  await tx.query('insert into projects (id, name) values ($1, $2) on conflict (name) do nothing', [
-    randomId<ProjectId>(ID_PREFIXES.ProjectId),
-    names.project,
+  const scope = await ensureScope(tx, names)
+  if (source !== null) await tx.query('update services set source = $2 where id = $1', [scope.serviceId, JSON.stringify(source)])
+  const id = randomId<ServiceEnvironmentId>(ID_PREFIXES.ServiceEnvironmentId)
+  const [taken] = await tx.query('select 1 from service_environments where host = $1 and (service_id, environment_id) <> ($2, $3)', [
+    host,
+    scope.serviceId,
+    scope.environmentId,
   ])
   await tx.query(
-    `insert into environments (id, project_id, name) select $1, id, $3 from projects where name = $2 on conflict (project_id, name) do nothing`,
-    [randomId<EnvironmentId>(ID_PREFIXES.EnvironmentId), names.project, names.environment],
-  )
-  await tx.query(
-    `insert into services (id, project_id, name, source) select $1, id, $3, $4 from projects where name = $2
-     on conflict (project_id, name) do update set source = coalesce(excluded.source, services.source)`,
-    [randomId<ServiceId>(ID_PREFIXES.ServiceId), names.project, names.service, source === null ? null : JSON.stringify(source)],
-  )
-  await tx.query(
-    `insert into service_environments (id, project_id, environment_id, service_id, host)
-     select $1, p.id, e.id, s.id, $5 from projects p join environments e on e.project_id = p.id and e.name = $3
-       join services s on s.project_id = p.id and s.name = $4 where p.name = $2
+    `insert into service_environments (id, project_id, environment_id, service_id, host) values ($1, $2, $3, $4, $5)
      on conflict (service_id, environment_id) do nothing`,
-    [randomId<ServiceEnvironmentId>(ID_PREFIXES.ServiceEnvironmentId), names.project, names.environment, names.service, host],
+    // `api-shop` of one project and `api` of project `shop` would have the same name: who comes later gets one of its own (I10).
+    [id, scope.projectId, scope.environmentId, scope.serviceId, taken === undefined ? host : distinctHost(host, id)],
   )
   const found = await findServiceEnvironment(tx, names)
   if (found === null) throw new Error('a service environment was not written')
   return found
+}
+
+const LABEL_MAX = 63
+
+/** The same host with the end of an id in its first label. */
+function distinctHost(host: string, id: string): string {
+  const [label = '', ...rest] = host.split('.')
+  const suffix = `-${id.slice(-6)}`
+  return [`${label.slice(0, LABEL_MAX - suffix.length)}${suffix}`, ...rest].join('.')
+}
+
+interface ScopeIds {
+  readonly projectId: ProjectId
+  readonly environmentId: EnvironmentId | null
+  readonly serviceId: ServiceId | null
+}
+
+/** Makes what is named as far as it is missing; null = not named. Throws PLAN_LIMIT for one more than the project may have. */
+export async function ensureScope(
+  tx: Queryable,
+  names: { readonly project: string; readonly environment: string | null; readonly service: string | null },
+): Promise<ScopeIds> {
+  const projectId = await ensureProject(tx, names.project)
+  const { environment, service } = names
+  return {
+    projectId,
+    environmentId: environment === null ? null : await ensureNamed<EnvironmentId>(tx, projectId, 'environments', environment),
+    serviceId: service === null ? null : await ensureNamed<ServiceId>(tx, projectId, 'services', service),
+  }
+}
+
+export async function ensureProject(tx: Queryable, name: string): Promise<ProjectId> {
+  await tx.query('insert into projects (id, name) values ($1, $2) on conflict (name) do nothing', [
+    randomId<ProjectId>(ID_PREFIXES.ProjectId),
+    name,
+  ])
+  const id = await findProjectId(tx, name)
+  if (id === null) throw new Error('a project was not written')
+  return id
+}
+
+const PREFIXES = { environments: ID_PREFIXES.EnvironmentId, services: ID_PREFIXES.ServiceId } as const
+
+async function ensureNamed<Id extends string>(
+  tx: Queryable,
+  projectId: ProjectId,
+  table: keyof typeof PREFIXES,
+  name: string,
+): Promise<Id> {
+  const made = await tx.query<{ id: Id }>(
+    `insert into ${table} (id, project_id, name) values ($1, $2, $3) on conflict (project_id, name) do nothing returning id`,
+    [randomId<Id>(PREFIXES[table]), projectId, name],
+  )
+  if (made.length > 0) await assertWithinPlan(tx, projectId, table)
+  const [row] = await tx.query<{ id: Id }>(`select id from ${table} where project_id = $1 and name = $2`, [projectId, name])
+  if (row === undefined) throw new Error(`a row of ${table} was not written`)
+  return row.id
 }

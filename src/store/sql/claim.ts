@@ -17,18 +17,22 @@ export interface ClaimOptions {
 }
 
 /**
- * Moves the oldest pending deployment whose service and environment are idle into a free slot. Null when there is no work or no slot.
+ * Moves the oldest pending deployment whose service and environment are idle into a free slot, unless its project has as many in progress
+ * as its plan allows. Null when there is no work or no slot.
  * A rollback begins at launch, everything else at fetch.
  */
 export async function claimDeployment(tx: Queryable, options: ClaimOptions): Promise<DeploymentRow | null> {
   // Two statements, so that the second sees what was committed while the first waited; sent together.
   const locked = tx.query('select pg_advisory_xact_lock($1)', [CLAIM_LOCK], { name: 'claim-lock' })
   const claimed = tx.query<DeploymentRow>(
-    `with busy as materialized (select service_environment_id, slot from deployments where slot is not null),
+    `with busy as materialized (select service_environment_id, project_id, slot from deployments where slot is not null),
+          sated as materialized (select p.id from busy b join projects p on p.id = b.project_id
+                    group by p.id having count(*) >= (p.limits->>'concurrentBuilds')::int),
           free as (select min(n) as slot from generate_series(1, $1::int) n where n not in (select slot from busy)),
           next as (select id from deployments
                     where status = 'pending' and (select slot from free) is not null
                       and service_environment_id <> all (array(select service_environment_id from busy))
+                      and project_id <> all (array(select id from sated))
                     order by position limit 1 for update)
      update deployments d
         set slot = free.slot, started_at = now(), deadline_at = now() + make_interval(secs => $2),

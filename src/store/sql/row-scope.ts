@@ -1,10 +1,12 @@
 import type { Concern, ScopedRow } from '../../domain/access.ts'
 import type { Queryable } from '../database.ts'
 
-/** Names of the project and environment that a row belongs to; environment null = the whole project. */
+/** Names of the project and environment that a row belongs to; null = the whole server, or the whole project. */
 const ROW_SCOPES: Readonly<Record<ScopedRow, string>> = {
   deployment: `select p.name as project, e.name as environment from deployments r
     join projects p on p.id = r.project_id join environments e on e.id = r.environment_id where r.id = $1`,
+  token: `select p.name as project, e.name as environment from tokens r
+    left join projects p on p.id = r.project_id left join environments e on e.id = r.environment_id where r.id = $1`,
 }
 
 /** Null = there is no such row. */

@@ -56,11 +56,13 @@ export async function filterKnownInstances(db: Queryable, ids: readonly Instance
 /** Service environments with more kept releases than the live one's config allows. */
 export async function listOverRetention(db: Queryable): Promise<{ id: ServiceEnvironmentId; retention: number }[]> {
   return db.query(
-    `select se.id, coalesce((r.config->>'retention')::int, 10) as retention
+    `select se.id, allowed.retention
        from service_environments se
+       join projects p on p.id = se.project_id
        left join deployments d on d.id = se.live_deployment_id
-       left join releases r on r.id = d.release_id
-      where (select count(*) from releases k where k.service_environment_id = se.id and k.deleted_at is null) > coalesce((r.config->>'retention')::int, 10) + 1`,
+       left join releases r on r.id = coalesce(d.release_id, d.rollback_to)
+       cross join lateral (select least(coalesce((r.config->>'retention')::int, 10), (p.limits->>'retention')::int) as retention) allowed
+      where (select count(*) from releases k where k.service_environment_id = se.id and k.deleted_at is null) > allowed.retention + 1`,
   )
 }
 

@@ -1,5 +1,5 @@
 import type { Queryable } from '../database.ts'
-import { ensureProject } from './variables.ts'
+import { ensureProject } from './catalog.ts'
 
 /** Says that a project has an upload; the same one twice is success. */
 export async function recordUpload(

@@ -1,6 +1,5 @@
-import { randomId } from '../../core/random-id.ts'
-import { type EnvironmentId, ID_PREFIXES, type ProjectId, type ServiceId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
+import { ensureScope } from './catalog.ts'
 
 /** Names of a scope; null = the wider one. */
 export interface VariableScope {
@@ -63,39 +62,4 @@ export async function unsetVariable(tx: Queryable, scope: VariableScope, name: s
     [scope.project, scope.environment, scope.service, name],
   )
   return rows.length > 0
-}
-
-async function ensureScope(
-  tx: Queryable,
-  scope: VariableScope,
-): Promise<{ projectId: string; environmentId: string | null; serviceId: string | null }> {
-  const projectId = await ensureProject(tx, scope.project)
-  const named = async (table: 'environments' | 'services', id: string, name: string) => {
-    await tx.query(`insert into ${table} (id, project_id, name) values ($1, $2, $3) on conflict (project_id, name) do nothing`, [
-      id,
-      projectId,
-      name,
-    ])
-    const [row] = await tx.query<{ id: string }>(`select id from ${table} where project_id = $1 and name = $2`, [projectId, name])
-    if (row === undefined) throw new Error(`a row of ${table} was not written`)
-    return row.id
-  }
-  return {
-    projectId,
-    environmentId:
-      scope.environment === null
-        ? null
-        : await named('environments', randomId<EnvironmentId>(ID_PREFIXES.EnvironmentId), scope.environment),
-    serviceId: scope.service === null ? null : await named('services', randomId<ServiceId>(ID_PREFIXES.ServiceId), scope.service),
-  }
-}
-
-export async function ensureProject(tx: Queryable, name: string): Promise<string> {
-  await tx.query('insert into projects (id, name) values ($1, $2) on conflict (name) do nothing', [
-    randomId<ProjectId>(ID_PREFIXES.ProjectId),
-    name,
-  ])
-  const [row] = await tx.query<{ id: string }>('select id from projects where name = $1', [name])
-  if (row === undefined) throw new Error('a project was not written')
-  return row.id
 }
