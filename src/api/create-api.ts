@@ -22,6 +22,7 @@ import { deploymentHandlers } from './routes/deployments.ts'
 import { eventHandlers } from './routes/events.ts'
 import { memberHandlers } from './routes/members.ts'
 import { projectHandlers } from './routes/projects.ts'
+import { queueHandlers } from './routes/queue.ts'
 import { releaseHandlers } from './routes/releases.ts'
 import { scaleHandlers } from './routes/scale.ts'
 import { serverHandlers } from './routes/server.ts'
@@ -40,6 +41,7 @@ const HANDLERS: Handlers = {
   ...serviceHandlers,
   ...scaleHandlers,
   ...deploymentHandlers,
+  ...queueHandlers,
   ...releaseHandlers,
   ...artifactHandlers,
   ...cacheHandlers,

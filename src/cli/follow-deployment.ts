@@ -78,8 +78,9 @@ export function hasEnded(deployment: Deployment, until: FollowUntil): boolean {
 }
 
 /** It served: now, or until something newer took its place. */
-export function hasServed({ status }: Pick<Deployment, 'status'>): boolean {
-  return status === 'running' || status === 'superseded' || status === 'rolled_back'
+export function hasServed({ status, startedAt }: Pick<Deployment, 'status' | 'startedAt'>): boolean {
+  // One that never began was absorbed in the queue.
+  return status === 'running' || (status === 'superseded' && startedAt !== null) || status === 'rolled_back'
 }
 
 async function waitsFor(client: Client, deployment: Deployment): Promise<string | null> {

@@ -7,8 +7,9 @@ import { configConvert, configExplain } from './commands/config.ts'
 import { deploy, up } from './commands/deploy.ts'
 import { envList, envSet, envUnset } from './commands/env.ts'
 import { events } from './commands/events.ts'
+import { freeze, freezes, unfreeze } from './commands/freeze.ts'
 import { logs } from './commands/logs.ts'
-import { cancel, queue } from './commands/queue.ts'
+import { cancel, queue, why } from './commands/queue.ts'
 import { releases, releasesDiff, rollback } from './commands/releases.ts'
 import { scale } from './commands/scale.ts'
 import { doctor, serverRun, serverStart, serverStatus, serverStop } from './commands/server.ts'
@@ -67,6 +68,7 @@ function deploying(command: Command): Command {
     .option('--root <directory>', 'directory inside the source that holds the service')
     .option('--rebuild', 'build even if nothing changed')
     .option('--no-auto-rollback', 'do not swap back by itself when the new version fails after the swap')
+    .option('--override-freeze <reason>', 'start although the environment is frozen; the reason is kept')
     .option('-m, --message <text>', 'note that stays with the deployment')
     .option('-d, --detach', 'queue it and return')
     .option('--settled', 'wait until the new version has passed its watch, too')
@@ -140,11 +142,27 @@ function addLooking(program: Command, run: Runner): void {
     .option('-o, --output <file>', 'where to write it (default: <service>-v<n>.tar.gz)')
     .action(run<Parameters<typeof artifact>[1]>((options, context, args) => artifact(args[0] ?? '', options, context)))
   common(program.command('queue'))
-    .description('what is in progress, what waits and why')
+    .description('what is in progress, what waits, for what and since when')
     .action(run((options, context) => queue(options, context)))
+  common(program.command('why').argument('<deployment>', 'id'))
+    .description('why a deployment stands where it stands, and what to do next')
+    .action(run((options, context, args) => why(args[0] ?? '', options, context)))
+  common(program.command('freezes'))
+    .description('what is frozen, until when and why')
+    .action(run((options, context) => freezes(options, context)))
 }
 
 function addManaging(program: Command, run: Runner): void {
+  common(program.command('freeze').argument('[environment]'))
+    .description('let nothing start in an environment but rollbacks; waiting deployments go on afterwards')
+    .option('--until <time>', 'e.g. 2h, 3d or 2026-12-24T18:00Z; left out: until `unfreeze`')
+    .option('--reason <text>', 'why; shown to whoever is held back')
+    .option('--project-wide', 'every environment of the project')
+    .action(run<Parameters<typeof freeze>[1]>((options, context, args) => freeze(args[0], options, context)))
+  common(program.command('unfreeze').argument('[environment]'))
+    .description('end a freeze before its time')
+    .option('--project-wide', 'the freeze of the whole project')
+    .action(run<Parameters<typeof unfreeze>[1]>((options, context, args) => unfreeze(args[0], options, context)))
   const env = program.command('env').description('variables of a project, environment or service')
   common(env.command('list'))
     .description('names and scopes; values are never shown')

@@ -154,8 +154,14 @@ export const CreateDeployment = z
         autoRollback: z.boolean().nullable().default(null),
         configPath: insidePath.nullable().default(null),
         rootDirectory: insidePath.nullable().default(null),
+        overrideFreeze: text(500)
+          .trim()
+          .min(1)
+          .nullable()
+          .default(null)
+          .meta({ description: 'Why it may start although its environment is frozen.' }),
       })
-      .default({ rebuild: false, autoRollback: null, configPath: null, rootDirectory: null }),
+      .default({ rebuild: false, autoRollback: null, configPath: null, rootDirectory: null, overrideFreeze: null }),
   })
   .meta({ id: 'CreateDeployment' })
 export type CreateDeployment = z.input<typeof CreateDeployment>

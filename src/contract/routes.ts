@@ -4,10 +4,11 @@ import { Cache, ClearedCache } from './cache.ts'
 import { CreateDeployment, Deployment, DeploymentStatus } from './deployment.ts'
 import { Event, InstanceLine, LogLine, StreamEnd } from './event.ts'
 import { flag, id, integer, limit, name, page, scope, serviceName, text, timestamp } from './primitives.ts'
+import { QUEUE_ROUTES } from './queue-routes.ts'
 import { Release } from './release.ts'
 import { CreateRollback, RollbackPlan } from './rollback.ts'
 import type { RouteSpec } from './route.ts'
-import { Health, QueueEntry, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
+import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
 import { ScaleService, Service, ServiceDetail } from './service.ts'
 
 const byId = z.strictObject({ id })
@@ -289,15 +290,7 @@ export const ROUTES = {
     status: 200,
     stream: { only: false, events: { event: Event, end: StreamEnd } },
   },
-  getQueue: {
-    method: 'get',
-    path: '/v1/queue',
-    tag: 'deployments',
-    needs: { verb: 'read', within: 'visible' },
-    summary: 'What is in progress and what waits, with the reason',
-    response: page(QueueEntry),
-    status: 200,
-  },
+  ...QUEUE_ROUTES,
   listVariables: {
     method: 'get',
     path: '/v1/variables',

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, name, serviceName, text, timestamp } from './primitives.ts'
+import { name, serviceName, text, timestamp } from './primitives.ts'
 
 export const Health = z.strictObject({ status: z.enum(['ok', 'degraded']), version: z.string() }).meta({ id: 'Health' })
 export type Health = z.infer<typeof Health>
@@ -25,22 +25,6 @@ export const ServerView = z
   })
   .meta({ id: 'Server' })
 export type ServerView = z.infer<typeof ServerView>
-
-export const QueueEntry = z
-  .strictObject({
-    id,
-    status: z.string(),
-    stage: z.string().nullable(),
-    project: z.string(),
-    environment: z.string(),
-    service: z.string(),
-    createdAt: timestamp,
-    startedAt: timestamp.nullable(),
-    place: z.number().int().nullable().meta({ description: '1 = next; null once in progress.' }),
-    waitsFor: z.string(),
-  })
-  .meta({ id: 'QueueEntry' })
-export type QueueEntry = z.infer<typeof QueueEntry>
 
 export const Upload = z.strictObject({ digest: z.string(), bytes: z.number().int(), project: z.string() }).meta({ id: 'Upload' })
 export type Upload = z.infer<typeof Upload>

@@ -59,6 +59,12 @@ export const ERRORS = {
     hint: 'Remove one that is not needed, or ask whoever runs the server for a larger plan.',
   },
   CANCEL_REFUSED: { actor: 'user', http: 409, exit: 6, hint: 'The new version already serves; use `shiplock rollback`.' },
+  FROZEN: {
+    actor: 'user',
+    http: 409,
+    exit: 6,
+    hint: 'Wait for the end of the freeze, or give a reason with --override-freeze; rollbacks are not held back.',
+  },
   RATE_LIMITED: { actor: 'retry', http: 429, exit: 4, hint: 'Wait for the time given in Retry-After.' },
   // ── source
   SOURCE_REFUSED: { actor: 'user', http: 422, exit: 2, hint: 'Use an https, ssh or file URL and a plain branch, tag or commit.' },

@@ -86,6 +86,8 @@ export interface DeploymentOptions {
   readonly configPath: string | null
   /** Directory inside the source that holds the service, relative to its root. */
   readonly rootDirectory: string | null
+  /** Why it may start although the environment is frozen; null or left out = it may not. */
+  readonly overrideFreeze?: string | null
 }
 
 /** One failed or passed probe of a readiness or health check, kept so that "never became ready" can be explained. */

@@ -3,7 +3,7 @@ import { randomId } from '../../src/core/random-id.ts'
 import type { DeploymentId, ServerId } from '../../src/domain/ids.ts'
 import { claim } from '../../src/engine/worker.ts'
 import { isConstraintViolation } from '../../src/store/database.ts'
-import { listQueue } from '../../src/store/sql/claim.ts'
+import { listQueue } from '../../src/store/sql/queue-view.ts'
 import { expectSound } from '../support/engine-checks.ts'
 import { createWorld, type World } from '../support/engine-world.ts'
 import { eventually } from '../support/eventually.ts'
@@ -110,10 +110,13 @@ describe('I4: the queue', () => {
     await Promise.all(gates.map((gate) => gate.reached))
     const [behind, last, crowded] = [await world.deploy(one, 'x'), await world.deploy(one, 'x'), await world.deploy(third, 'x')]
     const queue = new Map((await listQueue(world.database, SLOTS)).map((entry) => [entry.id, entry]))
-    expect(queue.get(running[0]?.id as DeploymentId)).toMatchObject({ place: null, waitsFor: 'in progress: build' })
-    expect(queue.get(behind.id)).toMatchObject({ place: 1, waitsFor: expect.stringContaining(running[0]?.id ?? '') })
+    expect(queue.get(running[0]?.id as DeploymentId)).toMatchObject({ place: null, wait: null, stage: 'build' })
+    expect(queue.get(behind.id)).toMatchObject({
+      place: 1,
+      wait: { cause: 'previous', text: expect.stringContaining(running[0]?.id ?? '') },
+    })
     expect(queue.get(last.id)?.place).toBe(2)
-    expect(queue.get(crowded.id)).toMatchObject({ place: 3, waitsFor: 'waits for a free slot: 2 of 2 in progress' })
+    expect(queue.get(crowded.id)).toMatchObject({ place: 3, wait: { cause: 'slot', text: 'waits for a free slot: 2 of 2 in progress' } })
     for (const gate of gates) gate.open()
     await Promise.all([behind, last, crowded].map((deployment) => world.settled(deployment.id)))
     await expectSound(world)

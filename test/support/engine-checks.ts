@@ -59,6 +59,7 @@ const STATUS_OF_EVENT: Readonly<Record<string, string>> = {
   'deployment.failed': 'failed',
   'deployment.canceled': 'canceled',
   'deployment.superseded': 'superseded',
+  'deployment.absorbed': 'superseded',
   'deployment.rolled_back': 'rolled_back',
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { randomId } from '../../src/core/random-id.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { createSealer } from '../../src/core/seal.ts'
-import type { Deployment, DeploymentOptions, Instance } from '../../src/domain/deployment.ts'
+import type { Deployment, DeploymentOptions, Instance, Trigger } from '../../src/domain/deployment.ts'
 import type { Event } from '../../src/domain/event.ts'
 import { type DeploymentId, ID_PREFIXES, type InstanceId, type ReleaseId, type ServerId } from '../../src/domain/ids.ts'
 import { FakeEdge } from '../../src/edge/fake.ts'
@@ -90,6 +90,12 @@ export class World {
 
   deploy(target: ServiceEnvironment, ref: string, options: Partial<DeploymentOptions> = {}): Promise<Deployment> {
     return this.#enqueue(target, { kind: 'deploy', ref, rollbackTo: null, options: { ...DEPLOY_OPTIONS, ...options } })
+  }
+
+  /** As a webhook deploys. */
+  push(target: ServiceEnvironment, ref: string): Promise<Deployment> {
+    const trigger: Trigger = { kind: 'webhook', actor: 'a git host', note: null }
+    return this.#enqueue(target, { kind: 'deploy', ref, rollbackTo: null, options: DEPLOY_OPTIONS, trigger })
   }
 
   rollback(target: ServiceEnvironment, to: ReleaseId, options: Partial<DeploymentOptions> = {}): Promise<Deployment> {
@@ -177,16 +183,22 @@ export class World {
 
   async #enqueue(
     target: ServiceEnvironment,
-    request: { kind: 'deploy' | 'rollback'; ref: string | null; rollbackTo: ReleaseId | null; options: DeploymentOptions },
+    request: {
+      kind: 'deploy' | 'rollback'
+      ref: string | null
+      rollbackTo: ReleaseId | null
+      options: DeploymentOptions
+      trigger?: Trigger
+    },
   ): Promise<Deployment> {
-    const { kind, ref, rollbackTo, options } = request
+    const { kind, ref, rollbackTo, options, trigger = { kind: 'api', actor: 'a test', note: null } } = request
     return this.database.transaction(async (tx) => {
-      await lockServiceEnvironment(tx, target.id)
-      return enqueueDeployment(tx, target, {
+      const fresh = await lockServiceEnvironment(tx, target.id)
+      return enqueueDeployment(tx, fresh, {
         kind,
         source: ref === null ? null : { kind: 'git', url: 'https://example.com/app.git', ref },
         rollbackTo,
-        trigger: { kind: 'api', actor: 'a test', note: null },
+        trigger,
         options,
       })
     })

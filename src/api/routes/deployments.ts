@@ -2,10 +2,15 @@ import { ShiplockError } from '../../core/errors.ts'
 import type { Source } from '../../domain/deployment.ts'
 import type { DeploymentId, Digest } from '../../domain/ids.ts'
 import type { Queryable } from '../../store/database.ts'
-import { ensureServiceEnvironment, findServiceEnvironment, lockServiceEnvironment } from '../../store/sql/catalog.ts'
-import { listQueue } from '../../store/sql/claim.ts'
+import {
+  ensureServiceEnvironment,
+  findServiceEnvironment,
+  lockServiceEnvironment,
+  type ServiceEnvironment,
+} from '../../store/sql/catalog.ts'
 import { findDeploymentRecord, listDeploymentRecords } from '../../store/sql/deployment-view.ts'
 import { enqueueDeployment, requestCancel } from '../../store/sql/deployments.ts'
+import { findFreeze } from '../../store/sql/freezes.ts'
 import { releaseHold } from '../../store/sql/holds.ts'
 import { findLogEnd, listLogLines } from '../../store/sql/log-lines.ts'
 import { hasUpload, recordUpload } from '../../store/sql/uploads.ts'
@@ -16,7 +21,7 @@ import { decodeNumberCursor, pageOf } from './cursor.ts'
 import { namesOf, type ServiceNames } from './scope.ts'
 
 export const deploymentHandlers: Handlers<
-  'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment' | 'getQueue'
+  'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment'
 > = {
   createUpload: async ({ query }, { dependencies, incoming, signal, tell }) => {
     const project = query.project ?? dependencies.defaults.project
@@ -35,12 +40,13 @@ export const deploymentHandlers: Handlers<
       await lockServiceEnvironment(tx, target.id)
       // A manual deployment ends what a rollback began (DESIGN.md §2).
       await releaseHold(tx, target, actor.name)
+      const overrideFreeze = await passFreeze(tx, target, body.options.overrideFreeze)
       const deployment = await enqueueDeployment(tx, target, {
         kind: 'deploy',
         source,
         rollbackTo: null,
         trigger: { ...body.trigger, actor: actor.name },
-        options: { ...body.options, variables: 'current' },
+        options: { ...body.options, overrideFreeze, variables: 'current' },
       })
       return readDeployment(tx, deployment.id, dependencies)
     })
@@ -76,17 +82,22 @@ export const deploymentHandlers: Handlers<
       await requestCancel(tx, params.id as DeploymentId, actor.name)
       return readDeployment(tx, params.id, dependencies)
     }),
-
-  getQueue: async (_request, { dependencies: { database, slots }, access }) => ({
-    items: await listQueue(database, slots, access.visible),
-    next: null,
-  }),
 }
 
 export async function readDeployment(db: Queryable, id: string, dependencies: ApiDependencies) {
   const record = await findDeploymentRecord(db, id)
   if (record === null) throw notFound(id)
   return viewDeployment(record, dependencies.urlOf)
+}
+
+/** Null where nothing is frozen: then there is nothing to override. Throws FROZEN. */
+async function passFreeze(tx: Queryable, target: ServiceEnvironment, reason: string | null): Promise<string | null> {
+  const freeze = await findFreeze(tx, target.environmentId)
+  if (freeze === null || reason !== null) return freeze === null ? null : reason
+  const end = freeze.until === null ? 'until it is lifted' : `until ${freeze.until}`
+  throw new ShiplockError('FROZEN', `${target.environment} of ${target.project} is frozen ${end}: ${freeze.reason}`, {
+    details: { until: freeze.until, reason: freeze.reason, by: freeze.createdBy },
+  })
 }
 
 function notFound(id: string): ShiplockError {

@@ -1,5 +1,5 @@
 import { openApiDocument } from '../../contract/openapi.ts'
-import { listQueue } from '../../store/sql/claim.ts'
+import { listQueue } from '../../store/sql/queue-view.ts'
 import type { Handlers } from '../route-context.ts'
 
 export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> = {

@@ -16,6 +16,7 @@ export interface DeployOptions extends CommonOptions {
   readonly root?: string
   readonly rebuild?: boolean
   readonly autoRollback?: boolean
+  readonly overrideFreeze?: string
   readonly message?: string
   readonly detach?: boolean
   readonly settled?: boolean
@@ -119,6 +120,7 @@ async function deployTo(connection: Connection, given: string, options: DeployOp
       autoRollback: options.autoRollback === false ? false : null,
       configPath: options.config ?? null,
       rootDirectory: options.root ?? null,
+      overrideFreeze: options.overrideFreeze ?? null,
     },
   }
   if (options.again === true) {

@@ -1,7 +1,7 @@
 import { EXIT_CODES, ShiplockError } from '../../core/errors.ts'
 import { printable } from '../../core/printable.ts'
 import { type CliContext, type CommonOptions, scopeOf } from '../context.ts'
-import { formatAgo } from '../format.ts'
+import { formatAgo, formatClock } from '../format.ts'
 import { table } from '../table.ts'
 import { colorStatus } from './status.ts'
 
@@ -20,10 +20,22 @@ export async function queue(_options: CommonOptions, { connect, terminal }: CliC
     entry.id,
     `${entry.service}@${entry.environment}`,
     colorStatus(entry.status, colors),
-    formatAgo(entry.startedAt ?? entry.createdAt, now),
+    formatAgo(entry.since, now),
     printable(entry.waitsFor),
   ])
   for (const line of table(['PLACE', 'DEPLOYMENT', 'SERVICE', 'STATUS', 'SINCE', 'WHY'], rows, colors.dim)) terminal.print(line)
+  return EXIT_CODES.ok
+}
+
+/** `shiplock why`: facts and one next step. */
+export async function why(id: string, _options: CommonOptions, { connect, terminal }: CliContext): Promise<number> {
+  const { client } = await connect()
+  const told = await client.call('explainDeployment', { params: { id } })
+  if (terminal.isJson) terminal.json(told)
+  const { colors } = terminal
+  terminal.print(`\n  ${colors.bold(printable(told.summary))}\n`)
+  for (const { at, text } of told.facts) terminal.print(`  ${colors.dim(formatClock(at))}  ${printable(text)}`)
+  terminal.print(`\n  ${colors.bold('Next:')} ${printable(told.next)}`)
   return EXIT_CODES.ok
 }
 

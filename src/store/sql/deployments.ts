@@ -12,6 +12,7 @@ import {
 } from '../../domain/deployment.ts'
 import { isPastNoReturn } from '../../domain/deployment-machine.ts'
 import { type DeploymentId, ID_PREFIXES, type ReleaseId } from '../../domain/ids.ts'
+import { type Absorption, absorbedBy, type Queued } from '../../domain/queue-rules.ts'
 import { CHANNEL, type Notice } from '../channels.ts'
 import type { Queryable } from '../database.ts'
 import { type DeploymentRow, toDeployment } from '../rows.ts'
@@ -26,18 +27,22 @@ export interface EnqueueRequest {
   readonly options: DeploymentOptions
 }
 
-/** Puts a deployment at the end of the queue, with its event, in the caller's transaction. */
+/**
+ * Puts a deployment at the end of the queue, with its event, in the caller's transaction, which holds the service environment's row lock.
+ * Older ones that it takes the place of (`absorbedBy`) end in the same transaction.
+ */
 export async function enqueueDeployment(tx: Queryable, target: ServiceEnvironment, request: EnqueueRequest): Promise<Deployment> {
   const [waiting] = await tx.query<{ count: number }>(
     `select count(*) as count from deployments where service_environment_id = $1 and status = 'pending'`,
     [target.id],
   )
-  if ((waiting?.count ?? 0) >= LIMITS.pendingPerServiceEnvironment) {
+  const id = randomId<DeploymentId>(ID_PREFIXES.DeploymentId)
+  const absorbed = await listAbsorbed(tx, target, { id, ...request })
+  if ((waiting?.count ?? 0) - absorbed.length >= LIMITS.pendingPerServiceEnvironment) {
     throw new ShiplockError('CONFLICT', `${target.service} already has ${LIMITS.pendingPerServiceEnvironment} deployments waiting`, {
       hint: 'Cancel some of them, or set trigger.queue: latest.',
     })
   }
-  const id = randomId<DeploymentId>(ID_PREFIXES.DeploymentId)
   const [row] = await tx.query<DeploymentRow>(
     `insert into deployments (id, project_id, environment_id, service_id, service_environment_id, kind, source, trigger, options, rollback_to, facts)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning *`,
@@ -57,22 +62,64 @@ export async function enqueueDeployment(tx: Queryable, target: ServiceEnvironmen
   )
   if (row === undefined) throw new Error('a deployment was not written')
   await tx.query('insert into log_ends (deployment_id) values ($1)', [id])
+  const ended = await endAbsorbed(tx, target, id, absorbed)
   const notice: Notice = { kind: 'queued' }
   await tx.query('select pg_notify($1, $2)', [CHANNEL, JSON.stringify(notice)])
+  const { overrideFreeze = null } = request.options
   await appendEvents(tx, [
     {
       type: 'deployment.queued',
       message: `${request.kind} of ${target.service} to ${target.environment} is queued`,
-      projectId: target.projectId,
-      environmentId: target.environmentId,
-      serviceId: target.serviceId,
-      serviceEnvironmentId: target.id,
-      deploymentId: id,
-      instanceId: null,
-      data: { trigger: request.trigger, source: request.source },
+      ...scopeOf(target, id),
+      data: {
+        trigger: request.trigger,
+        source: request.source,
+        ...(overrideFreeze === null ? {} : { overrideFreeze }),
+        ...(absorbed.length === 0 ? {} : { absorbed: absorbed.map((older) => older.id) }),
+      },
     },
+    ...ended,
   ])
   return toDeployment(row)
+}
+
+/** Locked until commit. One that is just being claimed or canceled is left alone. */
+async function listAbsorbed(tx: Queryable, target: ServiceEnvironment, newcomer: Queued): Promise<readonly Absorption[]> {
+  const mayAbsorb = target.queuePolicy === 'latest' || (newcomer.options.overrideFreeze ?? null) !== null
+  if (!mayAbsorb || newcomer.kind !== 'deploy') return []
+  const waiting = await tx.query<Queued>(
+    `select id, kind, source, trigger, options from deployments where service_environment_id = $1 and status = 'pending'
+      order by position for update skip locked`,
+    [target.id],
+  )
+  return absorbedBy(newcomer, waiting, target.queuePolicy)
+}
+
+async function endAbsorbed(tx: Queryable, target: ServiceEnvironment, by: DeploymentId, absorbed: readonly Absorption[]) {
+  if (absorbed.length === 0) return []
+  await tx.query(
+    `update deployments d set status = 'superseded', status_reason = a.reason, replaced_by = $2, settled = true, settled_at = now()
+       from jsonb_to_recordset($1::jsonb) as a(id text, reason text) where d.id = a.id`,
+    [JSON.stringify(absorbed.map(({ id, reason }) => ({ id, reason: `${by} took its place: ${reason}` }))), by],
+  )
+  return absorbed.map(({ id, reason }) => ({
+    type: 'deployment.absorbed' as const,
+    message: `${by} took its place: ${reason}`,
+    ...scopeOf(target, id),
+    data: { by },
+    terminal: true,
+  }))
+}
+
+function scopeOf(target: ServiceEnvironment, deploymentId: DeploymentId) {
+  return {
+    projectId: target.projectId,
+    environmentId: target.environmentId,
+    serviceId: target.serviceId,
+    serviceEnvironmentId: target.id,
+    deploymentId,
+    instanceId: null,
+  }
 }
 
 export async function findDeployment(db: Queryable, id: DeploymentId): Promise<Deployment | null> {

@@ -1,3 +1,4 @@
+import { ShiplockError } from '../../core/errors.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { EnvironmentId, ProjectId } from '../../domain/ids.ts'
 import { CHANNEL, type Notice } from '../channels.ts'
@@ -45,6 +46,32 @@ export async function findFreeze(db: Queryable, environmentId: EnvironmentId): P
     { name: 'find-freeze' },
   )
   return row ?? null
+}
+
+/** Ids of what is named; null = there is no such project or environment. */
+export async function findFreezeScope(
+  db: Queryable,
+  names: { readonly project: string; readonly environment: string | null },
+): Promise<FreezeScope | null> {
+  const [found] = await db.query<FreezeScope>(
+    `select p.id as "projectId", e.id as "environmentId" from projects p left join environments e on e.project_id = p.id and e.name = $2
+      where p.name = $1 and ($2::text is null or e.id is not null)`,
+    [names.project, names.environment],
+  )
+  return found ?? null
+}
+
+/** When a freeze ends that is to last until a time or so long from now, as ISO time; null = it has no end. Throws INPUT_INVALID for what is past. */
+export async function endOfFreeze(
+  db: Queryable,
+  { until, forMs }: { readonly until: string | null; readonly forMs: number | null },
+): Promise<string | null> {
+  const [row] = await db.query<{ end: string | null; past: boolean | null }>(
+    `select e as end, e <= now() as past from (select coalesce($1::timestamptz, date_trunc('milliseconds', now()) + make_interval(secs => $2)) as e) t`,
+    [until, forMs === null ? null : forMs / 1000],
+  )
+  if (row?.past === true) throw new ShiplockError('INPUT_INVALID', `body.until: ${until} is past`)
+  return row?.end ?? null
 }
 
 /** Freezes, with its event. One that lasts for exactly this scope is replaced. `until` as ISO time; the database refuses one that is past. */
