@@ -194,6 +194,10 @@ export const LIMITS = {
   engineRetryMs: 5 * SECOND,
   engineBodyBytes: 32 * MiB,
   engineFrameBytes: 1 * MiB,
+  /** Of each of the three log files that the engine keeps of a container; what the server has read is kept as any instance's log. */
+  containerLogFileBytes: 8 * MiB,
+  /** How long a reader waits for the rest of the output of a container that has ended. */
+  containerLogSettleMs: 5 * SECOND,
   // ── webhooks and triggers
   /** GitHub's own cap; the others send less. */
   webhookBodyBytes: 25 * MiB,

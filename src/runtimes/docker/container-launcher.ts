@@ -1,0 +1,174 @@
+import type { ContainerEngine } from '../../container-engine/engine.ts'
+import type { Clock } from '../../core/clock.ts'
+import { ShiplockError } from '../../core/errors.ts'
+import type { Artifact } from '../../domain/deployment.ts'
+import type { CpuClass } from '../../domain/service-config.ts'
+import type { Labels } from '../runtime.ts'
+import { AddressBook } from './address-book.ts'
+import type { ContainerPlan } from './container-body.ts'
+import type { ContainerCommand } from './container-command.ts'
+import { type ContainerKind, containerName, labelsFor, networkOf } from './container-labels.ts'
+import { type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
+import type { ContainerFacts, Reach } from './container-state.ts'
+import { AddressTaken, Containers } from './containers.ts'
+import type { LocalImage } from './image-of.ts'
+import { findEngineImage } from './image-of.ts'
+import { isOnThisHost, Networks, type ProjectNetwork } from './networks.ts'
+
+/**
+ * How instances are reached. `container`: at their address in the network. `publish`: at a port of 127.0.0.1, drawn by the engine.
+ * `auto`: the former where the network's bridge is an interface of this host. An IP address: ports published there.
+ */
+export type ReachSetting = 'auto' | 'container' | 'publish' | { readonly address: string }
+
+export interface LaunchRequest {
+  readonly kind: ContainerKind
+  readonly id: string
+  readonly directory: string
+  readonly labels: Labels
+  readonly image: LocalImage
+  readonly command: ContainerCommand
+  readonly env: Readonly<Record<string, string>>
+  readonly port: number | null
+  readonly cpu: CpuClass
+  readonly memoryMb: number
+  readonly ociRuntime: string | null
+  readonly fence: number
+  readonly present: ContainerFacts | null
+  readonly signal: AbortSignal
+}
+
+export interface LauncherOptions {
+  readonly engine: ContainerEngine
+  readonly owner: string
+  readonly clock: Clock
+  readonly reach: ReachSetting
+  /** Brings an image of a release into the engine, e.g. from a registry. */
+  readonly fetchImage: ((artifact: Extract<Artifact, { kind: 'image' }>, signal: AbortSignal) => Promise<void>) | null
+}
+
+/** Makes and starts containers: what instances and tasks have in common. Callers hold the lock of the id. */
+export class ContainerLauncher {
+  readonly engine: ContainerEngine
+  readonly owner: string
+  readonly containers: Containers
+  readonly networks: Networks
+  readonly #addresses = new AddressBook()
+  readonly #options: LauncherOptions
+
+  constructor(options: LauncherOptions) {
+    this.#options = options
+    this.engine = options.engine
+    this.owner = options.owner
+    this.containers = new Containers(options.engine, options.clock)
+    this.networks = new Networks(options.engine, options.owner)
+  }
+
+  nameOf(kind: ContainerKind, id: string): string {
+    return containerName(this.owner, kind, id)
+  }
+
+  /** Keeps the address of one that an earlier server started. */
+  remember(kind: ContainerKind, record: ContainerRecord): void {
+    this.#addresses.remember(record.network, this.nameOf(kind, record.id), record.address)
+  }
+
+  /** @throws LAUNCH_FAILED when it is neither here nor to be had */
+  async image(artifact: Artifact, signal: AbortSignal): Promise<LocalImage> {
+    if (artifact.kind !== 'image')
+      throw new ShiplockError('RUNTIME_UNAVAILABLE', 'the docker runtime runs images, not file trees', {
+        hint: 'Use SHIPLOCK_RUNTIME=auto: file trees then run as processes.',
+      })
+    const found = await findEngineImage(this.engine, artifact, signal)
+    if (found !== null) return found
+    await this.#options.fetchImage?.(artifact, signal)
+    const fetched = this.#options.fetchImage === null ? null : await findEngineImage(this.engine, artifact, signal)
+    if (fetched !== null) return fetched
+    throw new ShiplockError('LAUNCH_FAILED', `the engine does not have the image ${artifact.reference} (${artifact.digest})`, {
+      hint: 'It was removed from the engine, and no registry keeps it; deploy again to build or pull it.',
+    })
+  }
+
+  /** Intent on disk first, then the container, then its start: a rerun takes up what a crash left at any point. */
+  async launch(request: LaunchRequest): Promise<ContainerRecord> {
+    const { directory, id, kind, labels, fence, signal } = request
+    const name = this.nameOf(kind, id)
+    const made = await this.networks.with(labels, async (network) => {
+      const before = await readRecord(directory)
+      const address = this.#addresses.take(network, name, before?.network === network.name ? before.address : null)
+      const plan = this.#plan(request, network, address)
+      const record: ContainerRecord = {
+        id,
+        labels,
+        fence,
+        network: network.name,
+        address,
+        memoryMb: request.memoryMb,
+        stopAsked: false,
+        launchedAt: new Date(this.#options.clock.now()).toISOString(),
+        timedOut: false,
+      }
+      await writeRecord(directory, record)
+      await this.containers.make(name, plan, request.present, signal)
+      return { plan, record, network }
+    })
+    return this.#start(name, made, directory, signal)
+  }
+
+  /** Forgets its address, and the network if it was the last in it. */
+  async release(kind: ContainerKind, id: string, labels: Labels): Promise<void> {
+    const { name } = networkOf(this.owner, labels)
+    this.#addresses.release(name, this.nameOf(kind, id))
+    await this.networks.drop(name)
+  }
+
+  async #start(
+    name: string,
+    made: { readonly plan: ContainerPlan; readonly record: ContainerRecord; readonly network: ProjectNetwork },
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<ContainerRecord> {
+    let { plan, record } = made
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.containers.start(name, plan, signal)
+        return record
+      } catch (error) {
+        if (!(error instanceof AddressTaken) || attempt === START_ATTEMPTS) throw error
+        if (record.address !== null) this.#addresses.spoil(record.network, record.address)
+        const address = attempt + 1 === START_ATTEMPTS ? null : this.#addresses.take(made.network, name, null)
+        plan = { ...plan, address }
+        record = { ...record, address }
+        await writeRecord(directory, record)
+        await this.containers.readdress(name, plan, address)
+      }
+    }
+  }
+
+  #plan(request: LaunchRequest, network: ProjectNetwork, address: string | null): ContainerPlan {
+    const { kind, id, labels, fence } = request
+    return {
+      image: request.image.id,
+      ...request.command,
+      workingDirectory: null,
+      env: request.env,
+      labels: labelsFor(this.owner, kind, id, labels, fence),
+      cpu: request.cpu,
+      memoryMb: request.memoryMb,
+      ociRuntime: request.ociRuntime,
+      network: network.name,
+      // A task must not be found as an instance of its service.
+      alias: kind === 'instance' ? network.alias : null,
+      address,
+      port: request.port,
+      reach: reachOf(this.#options.reach, network),
+    }
+  }
+}
+const START_ATTEMPTS = 4
+
+function reachOf(setting: ReachSetting, network: ProjectNetwork): Reach {
+  if (typeof setting === 'object') return { kind: 'publish', bind: setting.address }
+  const kind = setting === 'auto' ? (isOnThisHost(network) ? 'container' : 'publish') : setting
+  return kind === 'container' ? { kind } : { kind, bind: '127.0.0.1' }
+}

@@ -1,0 +1,345 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
+import { writeFileAtomic } from '../../core/atomic-file.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { eachLimited } from '../../core/each-limited.ts'
+import { isShiplockError, ShiplockError } from '../../core/errors.ts'
+import type { Logger } from '../../core/log.ts'
+import { removeTree } from '../../core/remove-tree.ts'
+import type { InstanceId } from '../../domain/ids.ts'
+import { InstanceLog } from '../process/instance-log.ts'
+import { KeyedLock } from '../process/keyed-lock.ts'
+import { LogWatch } from '../process/log-watch.ts'
+import type {
+  CommandOutcome,
+  InstanceLogLine,
+  InstanceLogOptions,
+  InstanceSpec,
+  InstanceStatus,
+  InstanceSummary,
+  Runtime,
+  RuntimeCapabilities,
+  RuntimeHealth,
+  StopReport,
+  TaskResult,
+  TaskSpec,
+} from '../runtime.ts'
+import { commandOf, portOf } from './container-command.ts'
+import { filters, LABEL, labelsOf } from './container-labels.ts'
+import { ContainerLauncher, type LauncherOptions, type ReachSetting } from './container-launcher.ts'
+import { ContainerLog } from './container-log.ts'
+import { assertFence, type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
+import { type ContainerFacts, isRunning, labelsIn, statusOf } from './container-state.ts'
+import { ContainerTasks } from './container-tasks.ts'
+import { diagnoseContainer } from './diagnose-container.ts'
+import { execInside } from './exec-inside.ts'
+import { ExitWatch } from './exit-watch.ts'
+
+export interface DockerRuntimeOptions {
+  readonly engine: ContainerEngine
+  /** Exclusive to one living server; what it holds outlives the server. */
+  readonly stateDirectory: string
+  readonly logger: Logger
+  readonly reach?: ReachSetting
+  readonly fetchImage?: LauncherOptions['fetchImage']
+  readonly clock?: Clock
+}
+
+const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
+const EXIT_POLL_MS = 1000
+const AWAY_PAUSE_MS = 500
+
+/** Runs instances as containers of any engine with the Docker API, confined, in a network of their project's environment. */
+export class DockerRuntime implements Runtime {
+  readonly name = 'docker'
+  readonly capabilities: RuntimeCapabilities = {
+    artifacts: ['image'],
+    restartsStopped: true,
+    memoryLimit: true,
+    cpuLimit: true,
+    regions: [],
+  }
+  readonly #engine: ContainerEngine
+  readonly #clock: Clock
+  readonly #instances: string
+  readonly #locks = new KeyedLock()
+  readonly #logs = new Map<string, { readonly log: ContainerLog; readonly watch: LogWatch }>()
+  readonly #launcher: ContainerLauncher
+  readonly #tasks: ContainerTasks
+  readonly #exits: ExitWatch
+
+  /** What an earlier server left is taken up: logs go on, addresses stay with their holders. Does not need the engine to be there. */
+  static async open(options: DockerRuntimeOptions): Promise<DockerRuntime> {
+    await mkdir(join(options.stateDirectory, 'instances'), { recursive: true, mode: 0o711 })
+    const runtime = new DockerRuntime(options, await ownerOf(options.stateDirectory))
+    await runtime.#open()
+    return runtime
+  }
+
+  private constructor(options: DockerRuntimeOptions, owner: string) {
+    this.#engine = options.engine
+    this.#clock = options.clock ?? systemClock
+    this.#instances = join(options.stateDirectory, 'instances')
+    this.#launcher = new ContainerLauncher({
+      engine: options.engine,
+      owner,
+      clock: this.#clock,
+      reach: options.reach ?? 'auto',
+      fetchImage: options.fetchImage ?? null,
+    })
+    this.#tasks = new ContainerTasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
+    this.#exits = new ExitWatch(options.engine, owner, this.#clock)
+  }
+
+  /** Lets go; containers go on. */
+  async close(): Promise<void> {
+    this.#exits.stop()
+    await Promise.all([...this.#logs.keys()].map((id) => this.#unwatch(id)))
+    await this.#tasks.close()
+  }
+
+  /** Whether it holds an instance or task of that id. */
+  has(id: string): boolean {
+    return existsSync(join(this.#instances, id)) || this.#tasks.has(id)
+  }
+
+  async check(signal: AbortSignal): Promise<RuntimeHealth> {
+    try {
+      const { name, api } = await this.#engine.version(signal)
+      return { ok: true, summary: `${name} at ${this.#engine.address}, API ${api}` }
+    } catch (error) {
+      return { ok: false, summary: error instanceof Error ? error.message : String(error) }
+    }
+  }
+
+  async start(spec: InstanceSpec, fence: number, signal: AbortSignal): Promise<InstanceStatus> {
+    await this.#locked(spec.id, async (directory) => {
+      const record = await readRecord(directory)
+      assertFence(record, fence)
+      const present = await this.#find(spec.id)
+      if (present !== null && isRunning(present)) {
+        await writeRecord(directory, { ...(record ?? recordOf(present, spec)), fence })
+        return
+      }
+      await this.#launch(directory, spec, present, fence, signal)
+    })
+    return this.inspect(spec.id)
+  }
+
+  async inspect(id: InstanceId): Promise<InstanceStatus> {
+    const directory = this.#directory(id)
+    const [facts, record] = await Promise.all([this.#find(id), readRecord(directory)])
+    return facts === null ? { state: 'missing' } : statusOf(facts, record)
+  }
+
+  stop(id: InstanceId, options: { readonly timeoutMs: number }, fence: number): Promise<StopReport> {
+    return this.#locked(id, async (directory) => {
+      const record = await readRecord(directory)
+      assertFence(record, fence)
+      const facts = await this.#find(id)
+      // Asked for only of what runs: one that crashed stays one that crashed.
+      const stopAsked = facts !== null && isRunning(facts) ? true : record?.stopAsked
+      if (record !== null) await writeRecord(directory, { ...record, stopAsked: stopAsked ?? false, fence })
+      return this.#launcher.containers.stop(this.#name(id), options.timeoutMs)
+    })
+  }
+
+  remove(id: InstanceId, fence: number): Promise<void> {
+    return this.#locked(id, async (directory) => {
+      const record = await readRecord(directory)
+      assertFence(record, fence)
+      if (record !== null) await writeRecord(directory, { ...record, fence })
+      const facts = await this.#find(id)
+      if (facts !== null) await this.#launcher.containers.remove(this.#name(id))
+      await this.#unwatch(id)
+      await removeTree(directory)
+      const labels = record?.labels ?? (facts === null ? null : labelsOf(labelsIn(facts)))
+      if (labels !== null) await this.#launcher.release('instance', id, labels)
+    })
+  }
+
+  async list(): Promise<readonly InstanceSummary[]> {
+    const query = { all: true, filters: filters(`${LABEL.owner}=${this.#launcher.owner}`, `${LABEL.kind}=instance`) }
+    const found = await this.#engine.json<readonly { Labels: Record<string, string> }[]>('GET', '/containers/json', { query })
+    const labels = new Map(found.map(({ Labels }) => [(Labels[LABEL.id] ?? '') as InstanceId, labelsOf(Labels)]))
+    // Without a container: it was removed by hand. Whoever asks can remove what is left by id.
+    for (const id of await this.#ids()) {
+      const record = labels.has(id) ? null : await readRecord(this.#directory(id))
+      if (record !== null) labels.set(id, record.labels)
+    }
+    const all: InstanceSummary[] = []
+    await eachLimited(
+      [...labels].filter(([id]) => INSTANCE_ID.test(id)),
+      LIST_AT_ONCE,
+      async ([id, known]) => {
+        all.push({ id, labels: known, status: await this.inspect(id) })
+      },
+    )
+    return all
+  }
+
+  /** An engine that is away says nothing about its containers: waiting goes on. */
+  async waitForExit(id: InstanceId, signal: AbortSignal): Promise<InstanceStatus> {
+    for (;;) {
+      try {
+        const status = await this.inspect(id)
+        if (status.state !== 'running') return status
+        await this.#exits.signals.next(id, EXIT_POLL_MS, signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!isShiplockError(error, 'ENGINE_UNREACHABLE')) throw error
+        await this.#clock.sleep(AWAY_PAUSE_MS, signal)
+      }
+    }
+  }
+
+  async *logs(id: InstanceId, options: InstanceLogOptions): AsyncIterable<InstanceLogLine> {
+    const directory = this.#directory(id)
+    if ((await readRecord(directory)) === null) return
+    const { log, watch } = await this.#watch(id)
+    if (!options.follow || options.tail !== null) await this.#caughtUp(id, log)
+    yield* new InstanceLog(log.file).lines(options, {
+      isRunning: () => !log.isDrained,
+      isOver: () => !existsSync(directory),
+      changed: (seen, signal) => watch.changed(seen, signal),
+    })
+  }
+
+  async exec(
+    id: InstanceId,
+    command: string,
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  ): Promise<CommandOutcome> {
+    const facts = await this.#find(id)
+    if (facts === null || !isRunning(facts)) throw new ShiplockError('CONFLICT', `instance ${id} is not running`)
+    return execInside(this.#engine, facts.Id, command, options)
+  }
+
+  async diagnose(id: InstanceId): Promise<readonly string[]> {
+    const facts = await this.#find(id)
+    return facts === null || !isRunning(facts) ? [] : diagnoseContainer(this.#engine, facts)
+  }
+
+  runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal, letGo?: AbortSignal): Promise<TaskResult> {
+    return this.#tasks.run(spec, onLine, fence, { signal, letGo: letGo ?? new AbortController().signal })
+  }
+
+  removeTask(id: string, fence: number): Promise<void> {
+    return this.#tasks.remove(id, fence)
+  }
+
+  async #open(): Promise<void> {
+    for (const id of await this.#ids()) {
+      const record = await readRecord(this.#directory(id))
+      if (record === null) continue
+      this.#launcher.remember('instance', record)
+      await this.#watch(id)
+    }
+    await this.#tasks.open()
+    this.#exits.start()
+  }
+
+  async #launch(directory: string, spec: InstanceSpec, present: ContainerFacts | null, fence: number, signal: AbortSignal): Promise<void> {
+    const image = await this.#launcher.image(spec.artifact, signal)
+    const command = commandOf(image, spec, 'the image')
+    if (spec.staticRoot !== null)
+      throw new ShiplockError('LAUNCH_FAILED', 'run.staticRoot serves a file tree, not an image', {
+        hint: 'Serve the files in the image, or build with a recipe.',
+      })
+    const port = portOf(spec.port, image)
+    await mkdir(directory, { recursive: true, mode: 0o711 })
+    // What an earlier container of this instance said is taken over before it may be replaced.
+    if (present !== null) await this.#caughtUp(spec.id, (await this.#watch(spec.id)).log)
+    const { id, labels, cpu, memoryMb, ociRuntime } = spec
+    const env = { ...spec.env, PORT: String(port), SHIPLOCK_INSTANCE: id }
+    await this.#launcher.launch({
+      kind: 'instance',
+      id,
+      directory,
+      labels,
+      image,
+      command,
+      env,
+      port,
+      cpu,
+      memoryMb,
+      ociRuntime,
+      fence,
+      present,
+      signal,
+    })
+    const { log } = await this.#watch(id)
+    log.follow()
+  }
+
+  /** Waits, within a bound, until what an ended container said is in its log. */
+  async #caughtUp(id: InstanceId, log: ContainerLog): Promise<void> {
+    const facts = await this.#find(id).catch((error: unknown) => {
+      if (isRefusal(error) || isShiplockError(error, 'ENGINE_UNREACHABLE')) return null
+      throw error
+    })
+    if (facts !== null && !isRunning(facts)) await log.settle()
+  }
+
+  async #watch(id: InstanceId): Promise<{ readonly log: ContainerLog; readonly watch: LogWatch }> {
+    const known = this.#logs.get(id)
+    if (known !== undefined) return known
+    const log = new ContainerLog(this.#engine, this.#name(id), join(this.#directory(id), 'log'), this.#clock)
+    const entry = { log, watch: new LogWatch(new InstanceLog(log.file), this.#clock) }
+    this.#logs.set(id, entry)
+    await log.open()
+    entry.watch.start()
+    log.follow()
+    return entry
+  }
+
+  async #unwatch(id: string): Promise<void> {
+    const known = this.#logs.get(id)
+    this.#logs.delete(id)
+    known?.watch.stop()
+    await known?.log.stop()
+  }
+
+  #find(id: InstanceId): Promise<ContainerFacts | null> {
+    return this.#launcher.containers.find(this.#name(id))
+  }
+
+  #name(id: InstanceId): string {
+    return this.#launcher.nameOf('instance', id)
+  }
+
+  #directory(id: InstanceId): string {
+    if (!INSTANCE_ID.test(id)) throw new ShiplockError('INTERNAL', `${JSON.stringify(id)} is no instance id`)
+    return join(this.#instances, id)
+  }
+
+  #locked<Result>(id: InstanceId, action: (directory: string) => Promise<Result>): Promise<Result> {
+    return this.#locks.run(id, () => action(this.#directory(id)))
+  }
+
+  async #ids(): Promise<readonly InstanceId[]> {
+    const names = await readdir(this.#instances).catch(() => [])
+    return names.filter((name) => INSTANCE_ID.test(name)) as InstanceId[]
+  }
+}
+const LIST_AT_ONCE = 8
+
+/** Of a container whose record was lost. */
+function recordOf(facts: ContainerFacts, spec: InstanceSpec): ContainerRecord {
+  const { id, labels, memoryMb } = spec
+  const network = labelsIn(facts)[LABEL.network] ?? ''
+  return { id, labels, fence: 0, network, address: null, memoryMb, stopAsked: false, launchedAt: facts.State.StartedAt, timedOut: false }
+}
+
+/** Drawn once: an engine may be shared by servers that must not touch each other's containers. */
+async function ownerOf(stateDirectory: string): Promise<string> {
+  const file = join(stateDirectory, 'owner')
+  const present = (await readFile(file, 'utf8').catch(() => '')).trim()
+  if (/^[0-9a-f]{12}$/.test(present)) return present
+  const owner = randomBytes(6).toString('hex')
+  await writeFileAtomic(file, `${owner}\n`)
+  return owner
+}
