@@ -3,7 +3,7 @@ import { isShiplockError } from '../../src/core/errors.ts'
 import type { InstanceId } from '../../src/domain/ids.ts'
 import type { InstanceLogLine, InstanceStatus, Runtime } from '../../src/runtimes/runtime.ts'
 import { eventually } from '../support/eventually.ts'
-import { instanceSpec, type RuntimeHarness, taskSpec } from '../support/runtime-harness.ts'
+import { type RuntimeHarness, instanceSpec as treeSpec, taskSpec as treeTask } from '../support/runtime-harness.ts'
 
 export const never = () => new AbortController().signal
 
@@ -12,9 +12,13 @@ export function runtimeSuite(name: string, make: () => Promise<RuntimeHarness>, 
   describe(`runtime ${name}`, () => {
     let harness: RuntimeHarness
     let runtime: Runtime
+    let instanceSpec: typeof treeSpec
+    let taskSpec: typeof treeTask
     beforeEach(async () => {
       harness = await make()
       runtime = harness.runtime
+      instanceSpec = harness.instanceSpec ?? treeSpec
+      taskSpec = harness.taskSpec ?? treeTask
     })
     // The leak check: a test that leaves a process or a cgroup behind fails, whatever it was about.
     afterEach(async () => expect(await harness.close()).toEqual([]))
@@ -146,7 +150,7 @@ export function runtimeSuite(name: string, make: () => Promise<RuntimeHarness>, 
       if (!real) skip('by design: nothing real runs')
       const specs = [instanceSpec(), instanceSpec(), instanceSpec()]
       const started = await Promise.all(specs.map((spec) => runtime.start(spec, 1, never())))
-      expect(new Set(started.map(portOf)).size).toBe(3)
+      expect(new Set(started.map(addressOf)).size).toBe(3)
       const bodies = await Promise.all(started.map((status) => get(status, '/')))
       for (const [index, body] of bodies.entries()) expect(body).toContain(specs[index]?.id)
     })
@@ -166,7 +170,12 @@ export async function lines(
 
 /** Asks an instance over HTTP, waiting until it listens. */
 export function get(status: InstanceStatus, path: string): Promise<string> {
-  return eventually(async () => (await fetch(`http://127.0.0.1:${portOf(status)}${path}`)).text(), { withinMs: 30_000 })
+  return eventually(async () => (await fetch(`http://${addressOf(status)}${path}`)).text(), { withinMs: 30_000 })
+}
+
+export function addressOf(status: InstanceStatus): string {
+  if (status.state !== 'running') throw new Error(`the instance does not run: ${JSON.stringify(status)}`)
+  return `${status.address.host}:${status.address.port}`
 }
 
 export function portOf(status: InstanceStatus): number {

@@ -19,6 +19,9 @@ export interface RuntimeHarness {
   /** Null for runtimes that run nothing real. */
   readonly sandbox: Sandbox | null
   readonly stateDirectory: string
+  /** What this runtime runs, where that is not the tree in `apps`. */
+  readonly instanceSpec?: typeof instanceSpec
+  readonly taskSpec?: typeof taskSpec
   /** A new runtime object on the same host, as after a server's restart; the former one lets go. */
   reopen(): Promise<Runtime>
   /** Removes all instances and tells what was left behind all the same: processes, cgroups. */

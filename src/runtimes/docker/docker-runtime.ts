@@ -106,6 +106,11 @@ export class DockerRuntime implements Runtime {
     return existsSync(join(this.#instances, id)) || this.#tasks.has(id)
   }
 
+  /** Value of the label by which everything of this runtime is found in its engine. */
+  get owner(): string {
+    return this.#launcher.owner
+  }
+
   async check(signal: AbortSignal): Promise<RuntimeHealth> {
     try {
       const { name, api } = await this.#engine.version(signal)

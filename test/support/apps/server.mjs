@@ -14,7 +14,8 @@ const server = createServer((request, response) => {
   response.end(`hello from ${process.env.SHIPLOCK_INSTANCE} as ${process.getuid()}\n`)
 })
 const port = mode === 'other-port' ? 0 : Number(process.env.PORT)
-server.listen(port, '127.0.0.1', () => console.log(`listening on ${server.address().port}`))
+// In a container only what listens on all interfaces can be reached; HOST says so there.
+server.listen(port, process.env.HOST ?? '127.0.0.1', () => console.log(`listening on ${server.address().port}`))
 
 process.on('SIGTERM', () => {
   console.log('asked to stop')
