@@ -44,6 +44,11 @@ const BODIES: Readonly<Record<OperationWithBody, (names: Names) => readonly unkn
     { project, environment, service, variables: { [variable]: 'x' } },
     { environment, service, variables: { [variable]: 'x' }, secret: true },
   ],
+  createFreeze: ({ project, environment }) => [
+    { project, reason: 'x' },
+    { project, environment, reason: 'x' },
+    { environment, reason: 'x' },
+  ],
   createProject: ({ project }) => [{ name: project }],
   setProjectLimits: () => [{ services: 0 }],
   createEnvironment: ({ project, environment }) => [{ project, name: environment }, { name: environment }],
@@ -197,6 +202,7 @@ describe('I10: what a project can’t see is for it as if it did not exist', () 
       '/v1/audit',
       '/v1/variables',
       '/v1/caches',
+      '/v1/freezes',
     ]) {
       const answer = await send(ROUTES.getQueue, { path, body: undefined }, token)
       expect(answer.status, path).toBe(200)

@@ -166,6 +166,7 @@ async function seedTheirs(db: Queryable): Promise<void> {
   await db.query('insert into uploads (project_id, digest, bytes) values ($1, $2, 1)', [prj, THEIRS.digest])
   await db.query(`insert into members (id, project_id, name, role) values ($1, $2, $3, 'owner')`, [of('mem'), prj, THEIRS.member])
   await db.query(`insert into members (id, project_id, name, role) values ($1, $2, $3, 'owner')`, [of('mem2'), prj, SECRET_MARK])
+  await db.query(`insert into freezes (id, project_id, reason, created_by) values ($1, $2, $3, $3)`, [of('frz'), prj, SECRET_MARK])
   await makeToken(db, { project: THEIRS.project, role: 'owner', id: THEIRS.token })
   await db.query(`insert into audit_log (actor, action, project_id, project, target) values ($1, 'token.create', $2, $3, $1)`, [
     SECRET_MARK,
@@ -182,6 +183,7 @@ export async function resetMine(db: Queryable): Promise<void> {
     'delete from variables where project_id = $1',
     'delete from services where project_id = $1',
     `delete from environments where project_id = $1 and name not in ('production', 'staging')`,
+    'delete from freezes where project_id = $1',
     'delete from members where project_id = $1',
     `delete from tokens where project_id = $1 and name <> 'someone'`,
     'delete from events where project_id = $1',
