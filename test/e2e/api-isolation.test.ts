@@ -126,8 +126,9 @@ interface Attack {
 /** The same requests for any names: with project and environment named and without, with each body, with each filter. */
 function attacksOn(operationId: OperationId, spec: RouteSpec, names: Names): Attack[] {
   const path = spec.path.replaceAll(/\{(\w+)\}/g, (_, key: string) => encodeURIComponent(parameter(key, spec.needs?.within, names)))
-  const keys = Object.keys(spec.query?.shape ?? {}).filter((key) => !NEUTRAL.includes(key))
-  const required = keys.filter((key) => !(spec.query?.shape[key] as z.ZodType).isOptional())
+  const shape: Readonly<Record<string, z.ZodType>> = spec.query === undefined ? {} : (spec.query.shape as Record<string, z.ZodType>)
+  const keys = Object.keys(shape).filter((key) => !NEUTRAL.includes(key))
+  const required = keys.filter((key) => shape[key]?.isOptional() === false)
   const queries = [keys, ...keys.map((key) => [...required, key]), keys.filter((key) => key !== 'project'), required].map((chosen) => {
     const pairs = [...new Set(chosen)].map((key): [string, string] => [key, parameter(key, undefined, names)])
     return new URLSearchParams(pairs).toString()
