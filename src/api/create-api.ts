@@ -25,6 +25,7 @@ import { projectHandlers } from './routes/projects.ts'
 import { queueHandlers } from './routes/queue.ts'
 import { releaseHandlers } from './routes/releases.ts'
 import { scaleHandlers } from './routes/scale.ts'
+import { scanHandlers } from './routes/scans.ts'
 import { serverHandlers } from './routes/server.ts'
 import { serviceHandlers } from './routes/services.ts'
 import { tokenHandlers } from './routes/tokens.ts'
@@ -42,6 +43,7 @@ const HANDLERS: Handlers = {
   ...scaleHandlers,
   ...deploymentHandlers,
   ...queueHandlers,
+  ...scanHandlers,
   ...releaseHandlers,
   ...artifactHandlers,
   ...cacheHandlers,

@@ -2,7 +2,7 @@ import type { Deployment as DeploymentView } from '../contract/deployment.ts'
 import type { Event as EventView } from '../contract/event.ts'
 import type { Release as ReleaseView } from '../contract/release.ts'
 import type { Instance as InstanceView, Service as ServiceView } from '../contract/service.ts'
-import type { Instance } from '../domain/deployment.ts'
+import type { Instance, ScanVerdict } from '../domain/deployment.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import type { DeploymentRecord, StageRecord } from '../store/sql/deployment-view.ts'
 import type { EventRecord } from '../store/sql/event-view.ts'
@@ -31,7 +31,7 @@ export function viewDeployment(record: DeploymentRecord, urlOf: (host: string) =
     source: deployment.source,
     trigger: deployment.trigger,
     detected: facts.configOrigin,
-    scan: facts.scan,
+    scan: facts.scan === null ? null : viewVerdict(facts.scan),
     warnings: [...facts.warnings],
     receipt: facts.receipt,
     bakeMs: facts.config?.deploy.bakeMs ?? null,
@@ -42,6 +42,10 @@ export function viewDeployment(record: DeploymentRecord, urlOf: (host: string) =
     startedAt: deployment.startedAt,
     settledAt: deployment.settledAt,
   }
+}
+
+function viewVerdict({ outcome, note, critical, high, medium, low }: ScanVerdict): NonNullable<DeploymentView['scan']> {
+  return { outcome, note, critical, high, medium, low }
 }
 
 function viewStage(run: StageRecord): DeploymentView['stages'][number] {
@@ -64,6 +68,7 @@ export function viewRelease(record: ReleaseRecord, target: ServiceEnvironment): 
       bytes: release.artifact.kind === 'tree' ? release.artifact.bytes : null,
     },
     trigger: release.trigger,
+    scan: record.scan,
     live: record.isLive,
     pinned: release.pinned,
     kept: record.isKept,

@@ -12,6 +12,7 @@ import { logs } from './commands/logs.ts'
 import { cancel, queue, why } from './commands/queue.ts'
 import { releases, releasesDiff, rollback } from './commands/releases.ts'
 import { scale } from './commands/scale.ts'
+import { scan } from './commands/scan.ts'
 import { doctor, serverRun, serverStart, serverStatus, serverStop } from './commands/server.ts'
 import { status } from './commands/status.ts'
 import { common, type Run, type Runner } from './common-options.ts'
@@ -128,6 +129,10 @@ function addLooking(program: Command, run: Runner): void {
     .option('--type <types>', 'of these types, with commas between them')
     .option('--since <time>', 'ISO 8601, e.g. 2026-01-31T12:00:00Z')
     .action(run<Parameters<typeof events>[0]>((options, context) => events(options, context)))
+  common(program.command('scan').argument('[target]', 'service, or id of a deployment'))
+    .description('vulnerabilities in what serves, or in what was blocked; of a deployment, in its artifact')
+    .option('--all', 'also those that no policy is about')
+    .action(run<Parameters<typeof scan>[1]>((options, context, args) => scan(args[0], options, context)))
   const kept = common(program.command('releases').argument('[service]'))
     .description('releases of a service: what can be rolled back to')
     .option('--pin <release>', 'exempt one from retention')

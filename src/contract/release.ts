@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { Revision, Trigger } from './deployment.ts'
 import { id, timestamp } from './primitives.ts'
+import { SeverityCounts } from './scan.ts'
 
 export const Release = z
   .strictObject({
@@ -13,6 +14,10 @@ export const Release = z
     revision: Revision,
     artifact: z.strictObject({ kind: z.enum(['tree', 'image']), digest: z.string(), bytes: z.number().nullable() }),
     trigger: Trigger,
+    scan: z
+      .strictObject({ counts: SeverityCounts, scannedAt: timestamp, deploymentId: id })
+      .nullable()
+      .meta({ description: 'The newest scan of its artifact; null = it was never scanned.' }),
     live: z.boolean(),
     pinned: z.boolean(),
     kept: z.boolean().meta({ description: 'False once retention has deleted its artifact: the record stays.' }),

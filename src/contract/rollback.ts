@@ -40,6 +40,7 @@ export const RollbackPlan = z
     to: z.number().int(),
     warm: z.boolean().meta({ description: 'Instances of it still stand: the rollback starts them again instead of making new ones.' }),
     differences: z.array(RollbackDifference),
+    warnings: z.array(z.string()).meta({ description: 'What is known against that release; none of it forbids the rollback.' }),
   })
   .meta({ id: 'RollbackPlan' })
 export type RollbackPlan = z.infer<typeof RollbackPlan>

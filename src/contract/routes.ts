@@ -8,6 +8,7 @@ import { QUEUE_ROUTES } from './queue-routes.ts'
 import { Release } from './release.ts'
 import { CreateRollback, RollbackPlan } from './rollback.ts'
 import type { RouteSpec } from './route.ts'
+import { Scan } from './scan.ts'
 import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
 import { ScaleService, Service, ServiceDetail } from './service.ts'
 
@@ -149,6 +150,16 @@ export const ROUTES = {
     summary: 'One deployment with its stages, error and receipt',
     params: byId,
     response: Deployment,
+    status: 200,
+  },
+  getDeploymentScan: {
+    method: 'get',
+    path: '/v1/deployments/{id}/scan',
+    tag: 'deployments',
+    needs: { verb: 'read', within: 'deployment' },
+    summary: 'What was found in the artifact of a deployment, and what policy makes of it today',
+    params: byId,
+    response: Scan,
     status: 200,
   },
   getDeploymentLogs: {

@@ -65,8 +65,7 @@ export function orderFindings(findings: readonly ScanFinding[]): ScanFinding[] {
   for (const finding of findings) {
     const key = `${findingKey(finding)} ${finding.installed}`
     const known = distinct.get(key)
-    // Sources may disagree about one finding; the worse word counts.
-    if (known === undefined || rank(finding) < rank(known)) distinct.set(key, finding)
+    distinct.set(key, known === undefined ? finding : worse(known, finding))
   }
   return [...distinct.values()].sort(
     (a, b) =>
@@ -76,6 +75,12 @@ export function orderFindings(findings: readonly ScanFinding[]): ScanFinding[] {
       compare(a.id, b.id) ||
       compare(a.installed, b.installed),
   )
+}
+
+/** Two words about one finding: the worse severity counts, and a fix that only one of them knows is a fix. */
+function worse(known: ScanFinding, other: ScanFinding): ScanFinding {
+  const [first, second] = rank(other) < rank(known) ? [other, known] : [known, other]
+  return first.fixed === null ? { ...first, fixed: second.fixed } : first
 }
 
 function rank(finding: ScanFinding): number {

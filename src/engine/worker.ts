@@ -18,6 +18,7 @@ import { findRelease } from '../store/sql/releases.ts'
 import { readTimeLeft } from '../store/sql/time-left.ts'
 import { enterStage, event } from './commit.ts'
 import type { EngineDependencies } from './dependencies.ts'
+import { scanOfRollback } from './rollback-scan.ts'
 import { runDeployment } from './run-deployment.ts'
 
 interface Run {
@@ -207,12 +208,14 @@ export async function claim(dependencies: EngineDependencies, tx: Queryable): Pr
             artifact: release.artifact,
             config: release.config,
             buildKey: release.buildKey,
+            ...(await scanOfRollback(tx, target.projectId, release, dependencies.clock.now())),
           },
         }
   const more = release === null ? {} : { releaseId: release.id }
   const entered = await enterStage(dependencies, tx, target, deployment, row.stage, { deploymentId: claimed.id }, more)
   await appendEvents(tx, [
     event({ target, deployment }, 'deployment.started', `${claimed.kind} of ${target.service} has begun`),
+    ...deployment.facts.warnings.map((warning) => event({ target, deployment }, 'deployment.warning', warning)),
     ...entered.events,
   ])
   return entered.lease

@@ -1,8 +1,14 @@
 import { ShiplockError } from '../../core/errors.ts'
+import type { ProjectId } from '../../domain/ids.ts'
+import type { Release } from '../../domain/release.ts'
+import { rollbackWarning } from '../../domain/scan-policy.ts'
+import { scanSubject } from '../../domain/scan-report.ts'
 import { lockServiceEnvironment } from '../../store/sql/catalog.ts'
 import { enqueueDeployment } from '../../store/sql/deployments.ts'
 import { holdService } from '../../store/sql/holds.ts'
 import { findReleaseRecord, listKeptReleases, listReleaseRecords, pinRelease } from '../../store/sql/release-view.ts'
+import { findScanOf } from '../../store/sql/scans.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import type { Handlers, RouteContext } from '../route-context.ts'
 import { viewRelease } from '../views.ts'
 import { decodeNumberCursor, pageOf } from './cursor.ts'
@@ -38,6 +44,7 @@ export const releaseHandlers: Handlers<'createRollback' | 'planRollback' | 'list
       to: chosen.release.number,
       warm: chosen.hasStandby,
       differences: [...(await dependencies.explainRollback(target, chosen.release, query.variables))],
+      warnings: await knownAgainst(dependencies, target.projectId, chosen.release),
     }
   },
 
@@ -55,6 +62,12 @@ export const releaseHandlers: Handlers<'createRollback' | 'planRollback' | 'list
 
   pinRelease: ({ params, query }, context) => setPin({ ...query, service: params.service }, params.release, true, context),
   unpinRelease: ({ params, query }, context) => setPin({ ...query, service: params.service }, params.release, false, context),
+}
+
+async function knownAgainst({ database, clock }: ApiDependencies, projectId: ProjectId, release: Release): Promise<string[]> {
+  const stored = await findScanOf(database, projectId, scanSubject(release.artifact))
+  const warning = stored === null ? null : rollbackWarning(`v${release.number}`, stored.report, release.config.scan, clock.now())
+  return warning === null ? [] : [warning]
 }
 
 function setPin(scope: NamedScope, number: number, pinned: boolean, { dependencies, once }: RouteContext) {

@@ -22,6 +22,7 @@ function kept(releases: Readonly<Record<number, Given>>): ReleaseRecord[] {
       isKept: true,
       isLive: given.live === true,
       hasStandby: false,
+      scan: null,
       lastStatus: given.last ?? 'superseded',
     }))
     .sort((a, b) => b.release.number - a.release.number)

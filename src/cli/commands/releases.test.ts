@@ -15,6 +15,7 @@ const PLAN: RollbackPlan = {
     { kind: 'variable', name: 'OLD', change: 'added', target: 'yes', current: null },
     { kind: 'variable', name: 'NEW', change: 'removed', target: null, current: 'x\u001b[2J' },
   ],
+  warnings: [],
 }
 const render = (plan: RollbackPlan) => renderPlan(plan, { colors: createColors(false) })
 

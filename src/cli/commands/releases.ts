@@ -40,10 +40,18 @@ function renderReleases(items: readonly Release[], { colors }: Terminal): string
     stateOf(release, colors),
     fitted(describeSource({ revision: release.revision, source: null }), 60),
     release.revision.kind === 'git' ? fitted(release.revision.author, 24) : '',
+    scanOf(release, colors),
     `${release.trigger.kind} by ${fitted(release.trigger.actor, 20)}`,
     formatAgo(release.createdAt, now),
   ])
-  return table(['RELEASE', 'STATE', 'SOURCE', 'AUTHOR', 'TRIGGER', 'MADE'], rows, colors.dim)
+  return table(['RELEASE', 'STATE', 'SOURCE', 'AUTHOR', 'SCAN', 'TRIGGER', 'MADE'], rows, colors.dim)
+}
+
+function scanOf({ scan }: Release, colors: Terminal['colors']): string {
+  if (scan === null) return colors.dim('none')
+  const { critical, high } = scan.counts
+  if (critical > 0) return colors.red(`${critical} critical`)
+  return high > 0 ? colors.yellow(`${high} high`) : 'no critical, no high'
 }
 
 function stateOf(release: Release, colors: Terminal['colors']): string {
@@ -117,7 +125,8 @@ export async function releasesDiff(given: string, options: RollbackOptions, cont
 export function renderPlan(plan: RollbackPlan, { colors }: Pick<Terminal, 'colors'>): string[] {
   const from = plan.from === null ? 'nothing live' : `v${plan.from}`
   const head = `  ${colors.bold(plan.service)}  ${from} → ${colors.bold(`v${plan.to}`)}  ${colors.dim(plan.warm ? 'its instances still stand' : 'new instances are started')}`
-  if (plan.differences.length === 0) return [head, `    ${colors.dim('nothing differs')}`]
+  const warnings = plan.warnings.map((warning) => `    ${colors.yellow('!')} ${printable(warning)}`)
+  if (plan.differences.length === 0) return [head, ...warnings, `    ${colors.dim('nothing differs')}`]
   const cell = (value: string | null, isThere: boolean) => (isThere ? (value === null ? '********' : fitted(value, VALUE_WIDTH)) : '–')
   const marks = { added: colors.green('+'), removed: colors.red('-'), changed: colors.yellow('~') }
   const rows = plan.differences.map((difference) => [
@@ -125,7 +134,11 @@ export function renderPlan(plan: RollbackPlan, { colors }: Pick<Terminal, 'color
     cell(difference.target, difference.change !== 'removed'),
     cell(difference.current, difference.change !== 'added'),
   ])
-  return [head, ...table(['      WHAT DIFFERS', `THEN (v${plan.to})`, `NOW (${plan.from === null ? 'nothing' : from})`], rows, colors.dim)]
+  return [
+    head,
+    ...warnings,
+    ...table(['      WHAT DIFFERS', `THEN (v${plan.to})`, `NOW (${plan.from === null ? 'nothing' : from})`], rows, colors.dim),
+  ]
 }
 const VALUE_WIDTH = 36
 

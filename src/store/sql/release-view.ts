@@ -1,4 +1,6 @@
+import type { DeploymentId } from '../../domain/ids.ts'
 import type { Release } from '../../domain/release.ts'
+import type { SeverityCounts } from '../../domain/scan-report.ts'
 import type { Queryable } from '../database.ts'
 import { type ReleaseRow, toRelease } from '../rows.ts'
 
@@ -11,9 +13,17 @@ export interface ReleaseRecord {
   readonly hasStandby: boolean
   /** Status of the last deployment that had it as its target. */
   readonly lastStatus: string | null
+  /** The newest of its artifact. */
+  readonly scan: { readonly counts: SeverityCounts; readonly scannedAt: string; readonly deploymentId: DeploymentId } | null
 }
 
-type Row = ReleaseRow & { deleted_at: string | null; is_live: boolean; has_standby: boolean; last_status: string | null }
+type Row = ReleaseRow & {
+  deleted_at: string | null
+  is_live: boolean
+  has_standby: boolean
+  last_status: string | null
+  scan: ReleaseRecord['scan']
+}
 
 const SELECT = `select r.*,
     exists (select 1 from service_environments se join deployments d on d.id = se.live_deployment_id
@@ -21,7 +31,13 @@ const SELECT = `select r.*,
     exists (select 1 from instances i where i.release_id = r.id and i.state in ('warm', 'standby')) as has_standby,
     (select d.status from deployments d
       where d.service_environment_id = r.service_environment_id and (d.release_id = r.id or d.rollback_to = r.id)
-      order by d.position desc limit 1) as last_status
+      order by d.position desc limit 1) as last_status,
+    (select jsonb_build_object('counts', jsonb_build_object('critical', s.critical, 'high', s.high, 'medium', s.medium, 'low', s.low,
+              'unknown', s.unknown), 'scannedAt', s.scanned_at, 'deploymentId', s.deployment_id)
+       from scans s join service_environments se on se.project_id = s.project_id
+      where se.id = r.service_environment_id
+        and s.subject = (r.artifact->>'digest') || coalesce('+' || (r.artifact->>'runtimeLayer'), '')
+      order by s.scanned_at desc limit 1) as scan
   from releases r`
 
 export interface ReleaseRecordFilter {
@@ -67,5 +83,7 @@ function toRecord(row: Row): ReleaseRecord {
     isLive: row.is_live,
     hasStandby: row.has_standby,
     lastStatus: row.last_status,
+    // jsonb writes times with an offset and microseconds.
+    scan: row.scan === null ? null : { ...row.scan, scannedAt: new Date(row.scan.scannedAt).toISOString() },
   }
 }

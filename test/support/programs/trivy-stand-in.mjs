@@ -1,0 +1,144 @@
+#!/usr/bin/env node
+// Stands in for Trivy in tests: the same command line (docs/guide/references/configuration/cli of aquasecurity/trivy), the same reactions.
+// Copied to a directory as `trivy`; `plan.json` beside it says how it behaves, `calls.jsonl` beside it tells how it was called.
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const here = dirname(fileURLToPath(import.meta.url))
+const plan = JSON.parse(readFileSync(join(here, 'plan.json'), 'utf8'))
+const tell = (fact) => appendFileSync(join(here, 'calls.jsonl'), `${JSON.stringify(fact)}\n`)
+
+const BOOLEAN = /^(true|false)$/
+const COMMON = {
+  '--cache-dir': /^\/.+/,
+  '--debug': BOOLEAN,
+  '--quiet': BOOLEAN,
+  '--timeout': /^(\d+(\.\d+)?(h|m|s|ms))+$/,
+  '--config': /.+/,
+  '--insecure': BOOLEAN,
+  '--cacert': /.+/,
+}
+const SCAN = {
+  ...COMMON,
+  '--cache-backend': /^(fs|memory|rediss?:\/\/.+)$/,
+  '--db-repository': /.+/,
+  '--java-db-repository': /.+/,
+  '--exit-code': /^\d+$/,
+  '--format': /^(table|json|template|sarif|cyclonedx|spdx|spdx-json|github|cosign-vuln)$/,
+  '--ignore-unfixed': BOOLEAN,
+  '--list-all-pkgs': BOOLEAN,
+  '--no-progress': BOOLEAN,
+  '--offline-scan': BOOLEAN,
+  '--output': /.+/,
+  '--parallel': /^\d+$/,
+  '--pkg-types': /^(os|library)(,(os|library))*$/,
+  '--scanners': /^(vuln|misconfig|secret|license)(,(vuln|misconfig|secret|license))*$/,
+  '--server': /^https?:\/\/.+/,
+  '--severity': /^(UNKNOWN|LOW|MEDIUM|HIGH|CRITICAL)(,(UNKNOWN|LOW|MEDIUM|HIGH|CRITICAL))*$/,
+  '--skip-db-update': BOOLEAN,
+  '--skip-java-db-update': BOOLEAN,
+  '--token': /.+/,
+}
+const FLAGS = {
+  image: {
+    ...SCAN,
+    '--image-src': /^(docker|containerd|podman|remote)(,(docker|containerd|podman|remote))*$/,
+    '--input': /.+/,
+    '--platform': /.+/,
+  },
+  fs: SCAN,
+  rootfs: SCAN,
+  version: { ...COMMON, '--format': /^json$/ },
+}
+
+const fatal = (message) => {
+  process.stderr.write(`2026-11-20T08:30:00Z\tFATAL\tFatal error\t${message}\n`)
+  process.exit(1)
+}
+const usage = (message) => {
+  process.stderr.write(`Error: ${message}\nUsage:\n  trivy image [flags] IMAGE_NAME\n\nFlags:\n  ...\n`)
+  process.exit(1)
+}
+
+function parse([command, ...rest]) {
+  const known = FLAGS[command]
+  if (known === undefined) usage(`unknown command "${command}" for "trivy"`)
+  const flags = new Map()
+  const targets = []
+  while (rest.length > 0) {
+    const word = rest.shift()
+    if (!word.startsWith('-')) {
+      targets.push(word)
+      continue
+    }
+    const [name, inline] = word.split(/=(.*)/s)
+    const form = known[name]
+    if (form === undefined || plan.unknownFlags?.includes(name)) usage(`unknown flag: ${name}`)
+    const value = inline ?? (form === BOOLEAN ? 'true' : rest.shift())
+    if (value === undefined) usage(`flag needs an argument: ${name}`)
+    if (!form.test(value)) usage(`invalid argument "${value}" for "${name}" flag`)
+    flags.set(name, [...(flags.get(name) ?? []), value])
+  }
+  return { command, flags, targets }
+}
+
+const { command, flags, targets } = parse(process.argv.slice(2))
+const cache = flags.get('--cache-dir')?.[0] ?? join(process.env.HOME, '.cache/trivy')
+const metadata = join(cache, 'db/metadata.json')
+const metadataOf = () => (existsSync(metadata) ? JSON.parse(readFileSync(metadata, 'utf8')) : undefined)
+tell({ at: Date.now(), command, args: process.argv.slice(2), env: process.env, cwd: readdirSync(process.cwd()), pid: process.pid })
+
+if (command === 'version') {
+  process.stdout.write(`${JSON.stringify({ Version: plan.version ?? '0.69.3', VulnerabilityDB: metadataOf() })}\n`)
+  process.exit(0)
+}
+if (targets.length !== 1) usage('multiple targets cannot be specified')
+if (flags.get('--format')?.[0] !== 'json') fatal('the stand-in only prints JSON')
+const isServed = flags.has('--server')
+if (isServed && plan.token !== undefined && process.env.TRIVY_TOKEN !== plan.token) fatal('twirp error unauthenticated: invalid token')
+if (command !== 'image' && !existsSync(targets[0])) fatal(`run error: fs scan error: stat ${targets[0]}: no such file or directory`)
+
+if (!isServed) await prepareDatabase()
+const unlock = command === 'image' && !isServed && (flags.get('--cache-backend')?.[0] ?? 'fs') === 'fs' ? lockCache() : () => {}
+process.stderr.write('2026-11-20T08:30:00Z\tINFO\t[vuln] Vulnerability scanning is enabled\n')
+for (const line of plan.stderr ?? []) process.stderr.write(`${line}\n`)
+if (plan.sleepMs !== undefined) await sleep(plan.sleepMs)
+if (plan.killedBy !== undefined) process.kill(process.pid, plan.killedBy)
+unlock()
+if (plan.exitCode !== undefined) process.exit(plan.exitCode)
+const report = plan.stdout ?? readFileSync(plan.reports[command], 'utf8')
+process.stdout.write(report, () => {
+  tell({ at: Date.now(), ended: command, pid: process.pid })
+})
+
+/** bbolt's lock: a process that holds it keeps the others out; after five seconds they give up. */
+function lockCache() {
+  mkdirSync(join(cache, 'fanal'), { recursive: true })
+  const file = join(cache, 'fanal/lock')
+  if (plan.cacheIsBusy === true || existsSync(file)) {
+    fatal(
+      'run error: image scan error: scan error: unable to initialize a scan service: unable to initialize fs cache: cache may be in use by another process: timeout',
+    )
+  }
+  closeSync(openSync(file, 'wx'))
+  return () => unlinkSync(file)
+}
+
+async function prepareDatabase() {
+  if (flags.has('--skip-db-update')) {
+    if (metadataOf() === undefined) fatal('run error: init error: DB error: --skip-db-update cannot be specified on the first run')
+    return
+  }
+  if (plan.databaseIsDown === true) {
+    process.stderr.write('2026-11-20T08:30:00Z\tINFO\t[vulndb] Need to update DB\n')
+    fatal(
+      'run error: init error: DB error: failed to download vulnerability DB: OCI artifact error: failed to download artifact: Get "https://mirror.gcr.io/v2/": dial tcp: no such host',
+    )
+  }
+  mkdirSync(dirname(metadata), { recursive: true })
+  const updatedAt = plan.databaseAt ?? new Date(Date.now() - 3_600_000).toISOString()
+  const next = new Date(Date.parse(updatedAt) + 6 * 3_600_000).toISOString()
+  writeFileSync(metadata, JSON.stringify({ Version: 2, NextUpdate: next, UpdatedAt: updatedAt, DownloadedAt: new Date().toISOString() }))
+}
