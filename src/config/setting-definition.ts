@@ -6,6 +6,9 @@ export interface HostFacts {
   readonly isRoot: boolean
   readonly homeDirectory: string
   readonly xdgDataHome: string | null
+  readonly xdgRuntimeDirectory: string | null
+  /** DOCKER_HOST, as other programs of the engine read it. */
+  readonly dockerHost: string | null
   readonly cores: number
 }
 

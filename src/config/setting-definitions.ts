@@ -1,13 +1,14 @@
 import { join } from 'node:path'
 import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
+import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
 import { isLoopback, type ListenAddress } from './listen-address.ts'
 import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
 import type { SettingDefinition } from './setting-definition.ts'
 import { absolutePath, duration, listenAddress, oneOf, type Parsed, trueOrFalse, wholeNumber } from './setting-parsers.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings extends ScanSettings {
+export interface Settings extends ScanSettings, ContainerSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -47,7 +48,7 @@ export interface Settings extends ScanSettings {
   readonly crashAt: string | null
 }
 
-const RUNTIME_NAMES = ['process'] as const
+const RUNTIME_NAMES = ['auto', 'process', 'docker'] as const
 type RuntimeName = (typeof RUNTIME_NAMES)[number]
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
 
@@ -163,12 +164,13 @@ export const SETTING_DEFINITIONS: Definitions = {
   },
   runtime: {
     variable: 'SHIPLOCK_RUNTIME',
-    about: 'What runs the instances.',
+    about: 'What runs the instances: `process` (file trees), `docker` (containers), or `auto`: each kind of artifact where it fits.',
     example: 'process',
-    defaultText: '`process`',
+    defaultText: '`auto`: file trees as processes, images as containers where an engine is reachable',
     parse: (text) => oneOf(text, RUNTIME_NAMES),
-    default: () => 'process',
+    default: () => 'auto',
   },
+  ...CONTAINER_SETTING_DEFINITIONS,
   registry: {
     variable: 'SHIPLOCK_REGISTRY',
     about: 'Where images are pushed, as `<this>/<project>/<service>@sha256:…`, so that other hosts can pull them.',

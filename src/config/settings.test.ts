@@ -5,7 +5,14 @@ import { temporaryDirectory } from '../../test/support/temporary-directory.ts'
 import type { HostFacts } from './setting-definition.ts'
 import { clientSettings, type Environment, loadSettings } from './settings.ts'
 
-const HOST: HostFacts = { isRoot: false, homeDirectory: '/home/ann', xdgDataHome: null, cores: 2 }
+const HOST: HostFacts = {
+  isRoot: false,
+  homeDirectory: '/home/ann',
+  xdgDataHome: null,
+  xdgRuntimeDirectory: null,
+  dockerHost: null,
+  cores: 2,
+}
 const load = (env: Environment, file: string | null = null, host = HOST) => loadSettings(env, { file, host })
 async function settingsFile(text: string): Promise<string> {
   const root = temporaryDirectory()
@@ -30,7 +37,11 @@ describe('defaults', () => {
       buildDiskMb: 10_240,
       buildCacheMb: 10_240,
       bases: new Map(),
-      runtime: 'process',
+      runtime: 'auto',
+      containerEngine: ['/var/run/docker.sock', '/home/ann/.docker/run/docker.sock', '/run/podman/podman.sock'].map(
+        (path) => `unix://${path}`,
+      ),
+      containerAddress: 'auto',
       registry: null,
       registryUser: null,
       registryPassword: null,
@@ -104,7 +115,7 @@ describe('values', () => {
     ['SHIPLOCK_API_LISTEN', '127.0.0.1:99999', 'must be an IP address and a port'],
     ['SHIPLOCK_API_LISTEN', '[127.0.0.1]:80', 'must be an IP address and a port'],
     ['SHIPLOCK_EDGE_WORKERS', '65', 'must be a whole number from 1 to 64'],
-    ['SHIPLOCK_RUNTIME', 'proces', 'must be one of process'],
+    ['SHIPLOCK_RUNTIME', 'proces', 'must be one of auto, process, docker'],
     ['SHIPLOCK_REGISTRY', 'https://reg.example.com', 'must not have a scheme'],
     ['SHIPLOCK_REGISTRY', 'me:hunter2@reg.example.com', 'must not hold a user or password'],
     ['SHIPLOCK_REGISTRY', 'team/apps', 'must begin with the host of a registry'],

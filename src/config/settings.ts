@@ -78,10 +78,13 @@ export function clientSettings(env: Environment, host: HostFacts = hostFacts(env
 
 function hostFacts(env: Environment): HostFacts {
   const xdg = env.XDG_DATA_HOME
+  const runtime = env.XDG_RUNTIME_DIR
   return {
     isRoot: process.getuid?.() === 0,
     homeDirectory: env.HOME !== undefined && isAbsolute(env.HOME) ? env.HOME : homedir(),
     xdgDataHome: xdg !== undefined && isAbsolute(xdg) ? xdg : null,
+    xdgRuntimeDirectory: runtime !== undefined && isAbsolute(runtime) ? runtime : null,
+    dockerHost: env.DOCKER_HOST?.trim() || null,
     cores: availableParallelism(),
   }
 }

@@ -1,17 +1,27 @@
 import { mkdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Settings } from '../config/settings.ts'
+import type { ContainerEngine } from '../container-engine/engine.ts'
+import { parseEngineAddress } from '../container-engine/engine-address.ts'
 import type { Finding } from '../contract/server.ts'
+import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { createLogger } from '../core/log.ts'
+import { printable } from '../core/printable.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { diagnoseEmbedded } from '../store/embedded/diagnose.ts'
+import { composeEngine } from './compose-engine.ts'
 import { composeScanner } from './compose-scanner.ts'
 
 /** The state of a running server's parts. */
-export async function checkParts(settings: Settings, engine: EngineDependencies, sandbox: Sandbox): Promise<Finding[]> {
+export async function checkParts(
+  settings: Settings,
+  engine: EngineDependencies,
+  parts: { readonly sandbox: Sandbox; readonly containerEngine: ContainerEngine | null },
+): Promise<Finding[]> {
+  const { sandbox, containerEngine } = parts
   const signal = AbortSignal.timeout(5000)
   const { drivers, database } = engine
   const [runtime, edge, scanner] = await Promise.all([
@@ -28,6 +38,7 @@ export async function checkParts(settings: Settings, engine: EngineDependencies,
     finding('database', store.ok ? 'ok' : 'failed', store.summary),
     finding('runtime', runtime.ok ? 'ok' : 'failed', runtime.summary),
     finding('sandbox', isolated ? 'ok' : 'warning', summary),
+    await engineFinding(settings, containerEngine),
     finding('edge', edge.ok ? 'ok' : 'failed', edge.summary),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
     await diskFinding(settings.dataDirectory),
@@ -47,6 +58,30 @@ async function diskFinding(directory: string): Promise<Finding> {
     : finding('disk', 'ok', summary)
 }
 
+/** An engine is an offer in `auto`, and needed for `docker`. */
+async function engineFinding(settings: Settings, engine: ContainerEngine | null): Promise<Finding> {
+  if (engine === null) {
+    const reason = settings.runtime === 'process' ? 'SHIPLOCK_RUNTIME is process' : 'SHIPLOCK_CONTAINER_ENGINE is none'
+    return finding('container engine', 'ok', `not used: ${reason}`)
+  }
+  try {
+    const { name, api, os, arch } = await engine.version(AbortSignal.timeout(ENGINE_MS))
+    return finding('container engine', 'ok', `${name} at ${engine.address}, API ${api}, ${os}/${arch}`)
+  } catch (error) {
+    const tried = settings.containerEngine.map((candidate) => {
+      const parsed = parseEngineAddress(candidate)
+      return 'problem' in parsed ? `${candidate} ${parsed.problem}` : candidate
+    })
+    const reason = error instanceof ShiplockError ? error.message : 'it does not answer'
+    // Nobody asked for one where only the usual places were looked at.
+    const isWanted = settings.runtime === 'docker' || settings.containerEngine.length === 1
+    const summary = isWanted ? printable(reason) : `none answers (looked at ${tried.join(', ')})`
+    const status = settings.runtime === 'docker' ? 'failed' : isWanted ? 'warning' : 'ok'
+    return finding('container engine', status, summary, 'Without one, recipes can be deployed; Dockerfiles and images can not.')
+  }
+}
+const ENGINE_MS = 3000
+
 /** What can be said without a server: for `shiplock doctor`. */
 export async function diagnose(settings: Settings): Promise<Finding[]> {
   await mkdir(settings.dataDirectory, { recursive: true, mode: 0o711 })
@@ -61,7 +96,17 @@ export async function diagnose(settings: Settings): Promise<Finding[]> {
   return [
     ...store,
     finding('sandbox', sandbox.description.kind === 'none' ? 'warning' : 'ok', sandbox.description.summary),
+    await diagnoseEngine(settings),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
     await diskFinding(settings.dataDirectory),
   ]
+}
+
+async function diagnoseEngine(settings: Settings): Promise<Finding> {
+  const engine = await composeEngine(settings)
+  try {
+    return await engineFinding(settings, engine)
+  } finally {
+    await engine?.close()
+  }
 }

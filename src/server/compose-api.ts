@@ -1,6 +1,7 @@
 import type { ApiDependencies } from '../api/dependencies.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
 import type { Settings } from '../config/settings.ts'
+import type { ContainerEngine } from '../container-engine/engine.ts'
 import { toShiplockError } from '../core/errors.ts'
 import { packTree } from '../core/pack-tree.ts'
 import { walkTree } from '../core/walk-tree.ts'
@@ -18,7 +19,14 @@ import { VERSION } from './version.ts'
 export function composeApi(
   settings: Settings,
   engine: EngineDependencies,
-  parts: { notices: Notices; uploads: ReturnType<typeof createUploadStore>; sandbox: Sandbox; edge: EmbeddedEdge; caches: BuildCaches },
+  parts: {
+    notices: Notices
+    uploads: ReturnType<typeof createUploadStore>
+    sandbox: Sandbox
+    edge: EmbeddedEdge
+    caches: BuildCaches
+    containerEngine: ContainerEngine | null
+  },
 ): ApiDependencies {
   const { drivers } = engine
   return {
@@ -48,7 +56,7 @@ export function composeApi(
     seal: (value) => engine.sealer.seal(value),
     instanceLogs: (id, options) => drivers.runtime.logs(id, options),
     explainRollback: (target, release, variables) => explainRollback(engine, target, release, variables),
-    checks: () => checkParts(settings, engine, parts.sandbox),
+    checks: () => checkParts(settings, engine, parts),
   }
 }
 

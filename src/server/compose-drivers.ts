@@ -5,9 +5,11 @@ import { buildLimits, createRecipeBuilder } from '../builders/recipe/recipe-buil
 import { createRuntimeLayers } from '../builders/recipe/runtime-layer-store.ts'
 import { resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
+import type { ContainerEngine } from '../container-engine/engine.ts'
 import type { Logger } from '../core/log.ts'
 import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
-import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
+import { createEngineImages } from '../registry/engine-images.ts'
+import type { Runtime } from '../runtimes/runtime.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { createGitSource } from '../sources/git.ts'
 import type { createUploadStore } from '../sources/upload.ts'
@@ -23,12 +25,13 @@ export function composeDrivers(
     sandbox: Sandbox
     edge: EmbeddedEdge
     uploads: ReturnType<typeof createUploadStore>
-    runtime: ProcessRuntime
+    runtime: Runtime
     caches: BuildCaches
+    containerEngine: ContainerEngine | null
   },
 ): Drivers {
   const data = settings.dataDirectory
-  const { runtime, sandbox, caches } = parts
+  const { runtime, sandbox, caches, containerEngine } = parts
   const limits = buildLimits({
     cpus: settings.buildCpus,
     diskBytes: settings.buildDiskMb * 1024 ** 2,
@@ -44,8 +47,8 @@ export function composeDrivers(
     builders: { recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }), dockerfile: null, image: null },
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
     runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
-    scanner: composeScanner(settings),
-    registry: composeRegistry(settings, null),
+    scanner: composeScanner(settings, containerEngine === null ? null : { DOCKER_HOST: containerEngine.address }),
+    registry: composeRegistry(settings, containerEngine === null ? null : createEngineImages(containerEngine)),
     runtime,
     edge: parts.edge,
     config: {

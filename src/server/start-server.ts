@@ -36,6 +36,7 @@ import { nextFence, type Owner } from '../store/sql/leases.ts'
 import { registerServer } from '../store/sql/servers.ts'
 import { composeApi } from './compose-api.ts'
 import { composeDrivers } from './compose-drivers.ts'
+import { composeEngine, composeRuntime } from './compose-engine.ts'
 import { openNotices } from './notices.ts'
 
 /** A server whose parts all run. */
@@ -86,11 +87,14 @@ async function assemble(
   const sandbox = await createSandbox({ stateDirectory: join(data, 'sandbox'), logger })
   const edge = new EmbeddedEdge({ stateDirectory: join(data, 'edge'), listen: settings.edgeListen, workers: settings.edgeWorkers, logger })
   const uploads = createUploadStore({ directory: join(data, 'uploads') })
-  const runtime = new ProcessRuntime({ stateDirectory: join(data, 'instances'), sandbox, logger })
-  await runtime.open()
-  stops.push(async () => runtime.close())
+  const trees = new ProcessRuntime({ stateDirectory: join(data, 'instances'), sandbox, logger })
+  await trees.open()
+  stops.push(async () => trees.close())
+  const containerEngine = await composeEngine(settings)
+  const { runtime, stop: letGoOfContainers } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
+  stops.push(letGoOfContainers)
   const caches = createBuildCaches({ directory: join(data, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
-  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches })
+  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine })
   const engine: EngineDependencies = {
     database,
     drivers,
@@ -109,7 +113,7 @@ async function assemble(
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.push(notices.close)
-  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches }))
+  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, containerEngine }))
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()

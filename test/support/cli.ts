@@ -35,6 +35,8 @@ export function startCli(
       HOME: environment.dataDirectory,
       SHIPLOCK_DATA_DIR: environment.dataDirectory,
       SHIPLOCK_API_LISTEN: `127.0.0.1:${environment.apiPort}`,
+      // A test that wants one names it; the user's is left alone.
+      SHIPLOCK_CONTAINER_ENGINE: 'none',
       SHIPLOCK_EDGE_LISTEN: `127.0.0.1:${environment.edgePort}`,
       ...options.env,
     },

@@ -302,6 +302,8 @@ export class TestServer {
       HOME: this.dataDirectory,
       SHIPLOCK_DATA_DIR: this.dataDirectory,
       SHIPLOCK_API_LISTEN: '127.0.0.1:0',
+      // A test that wants one names it; the user's is left alone.
+      SHIPLOCK_CONTAINER_ENGINE: 'none',
       SHIPLOCK_EDGE_LISTEN: `127.0.0.1:${this.edgePort}`,
       SHIPLOCK_EDGE_WORKERS: '2',
     }

@@ -102,6 +102,11 @@ export class ProcessRuntime implements Runtime {
     this.#tasks.close()
   }
 
+  /** Whether it holds an instance or task of that id. */
+  has(id: string): boolean {
+    return existsSync(join(this.#instances, id)) || existsSync(join(this.#options.stateDirectory, 'tasks', id))
+  }
+
   async check(_signal: AbortSignal): Promise<RuntimeHealth> {
     return { ok: true, summary: this.#options.sandbox.description.summary }
   }
