@@ -7,6 +7,8 @@ export interface BuildRequest {
   readonly key: string
   readonly projectId: ProjectId
   readonly serviceEnvironmentId: ServiceEnvironmentId
+  /** For names and labels that people and garbage collection read. */
+  readonly names: { readonly project: string; readonly environment: string; readonly service: string }
   readonly config: BuildConfig
   /** Fetched source (the service's root directory in it); the builder copies, never changes it. */
   readonly sourceDirectory: string
@@ -32,6 +34,8 @@ export interface Builder {
   /** Content key: equal keys give equal artifacts, so that the build may be skipped. */
   buildKey(request: Pick<BuildRequest, 'config' | 'sourceDirectory' | 'env'>): Promise<Digest>
   build(request: BuildRequest): Promise<BuildOutput>
+  /** Whether an image of an earlier build is still there. Trees are the artifact store's matter. */
+  isKept?(artifact: Extract<Artifact, { kind: 'image' }>): Promise<boolean>
   /** Removes sandbox and scratch of that key, whatever state they are in; a missing one is success. */
   cleanUp(request: Pick<BuildRequest, 'key' | 'workDirectory'>): Promise<void>
 }

@@ -81,6 +81,19 @@ export const ERRORS = {
     exit: 3,
     hint: 'Make run.start and build.deployFiles agree; `dist/~` cuts `dist` from the paths.',
   },
+  START_COMMAND_MISSING: {
+    actor: 'user',
+    http: 422,
+    exit: 3,
+    hint: 'Add CMD or ENTRYPOINT to the Dockerfile, or run.start to the configuration.',
+  },
+  IMAGE_REFUSED: { actor: 'user', http: 422, exit: 2, hint: 'Name an image as registry/name:tag or registry/name@sha256:….' },
+  IMAGE_NOT_FOUND: {
+    actor: 'user',
+    http: 422,
+    exit: 3,
+    hint: 'Check the name; for a private image set the secret REGISTRY_AUTH of the project.',
+  },
   SCAN_BLOCKED: {
     actor: 'user',
     http: 422,

@@ -17,6 +17,8 @@ export interface CommandOptions {
   readonly gid?: number
   /** Every line of stdout and stderr, printable, in the order they arrive. */
   readonly onLine?: (line: string, stream: 'stdout' | 'stderr') => void
+  /** The same as it comes, in pieces, for who has to see line breaks and control characters. */
+  readonly onChunk?: (chunk: Uint8Array, stream: 'stdout' | 'stderr') => void
   /** Bytes of stdout kept in the result; the rest is dropped. Default 1 MiB. */
   readonly stdoutBytesMax?: number
   /** Runs once the child exists, e.g. to put it into a cgroup. */
@@ -164,13 +166,17 @@ function collectOutput(child: ChildProcess, options: CommandOptions) {
     options.onLine?.(line, 'stderr')
   })
   child.stdout?.on('data', (chunk: Buffer) => {
+    options.onChunk?.(chunk, 'stdout')
     if (kept < stdoutBytesMax) {
       chunks.push(chunk.subarray(0, stdoutBytesMax - kept))
       kept += chunk.length
     }
     if (options.onLine !== undefined) stdoutLines.push(chunk)
   })
-  child.stderr?.on('data', (chunk: Buffer) => stderrLines.push(chunk))
+  child.stderr?.on('data', (chunk: Buffer) => {
+    options.onChunk?.(chunk, 'stderr')
+    stderrLines.push(chunk)
+  })
   const closed = new Promise<void>((resolve) => {
     child.once('error', () => resolve())
     child.once('close', () => {

@@ -33,6 +33,8 @@ export const LIMITS = {
   /** From the last use of a runtime layer that no kept release needs to its removal. */
   runtimeLayerIdleMs: 24 * 60 * MINUTE,
   buildTreeEntries: 1_000_000,
+  /** Steps of one image build that are told apart. */
+  buildSteps: 2000,
   probeAttemptsKept: 20,
   errorLogTailLines: 40,
   publicProbeMs: 5 * SECOND,

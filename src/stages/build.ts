@@ -69,6 +69,7 @@ async function requestOf(context: StageContext): Promise<BuildRequest> {
     key: keyOf(context),
     projectId: context.deployment.projectId,
     serviceEnvironmentId: context.deployment.serviceEnvironmentId,
+    names: context.names,
     config: config.build,
     sourceDirectory: join(context.directories.workspace, context.deployment.options.rootDirectory ?? '.'),
     workDirectory: context.directories.scratch,
@@ -82,7 +83,7 @@ async function requestOf(context: StageContext): Promise<BuildRequest> {
 }
 
 async function isKept(context: StageContext, artifact: Artifact): Promise<boolean> {
-  if (artifact.kind === 'image') return true
+  if (artifact.kind === 'image') return (await builderOf(context).isKept?.(artifact)) ?? true
   const { artifacts } = context.drivers
   const { digest, prepareFiles } = artifact
   return (await artifacts.find(digest)) !== null && (prepareFiles === undefined || (await artifacts.find(prepareFiles)) !== null)

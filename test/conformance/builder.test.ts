@@ -49,6 +49,7 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
         key: options.key ?? `dep_${number}`,
         projectId: 'prj_1' as ProjectId,
         serviceEnvironmentId: 'sen_1' as ServiceEnvironmentId,
+        names: { project: 'main', environment: 'production', service: 'app' },
         config: { ...RECIPE, ...recipe },
         sourceDirectory,
         workDirectory: join(root, `work${number}`),

@@ -67,9 +67,10 @@ async function fixture() {
     await source.fetch({ source: { kind: 'git', url: repo.directory, ref: null }, directory: sourceDirectory, onLine, signal })
     const workDirectory = join(root, `work${count++}`)
     const request = { key: `dep_${count}`, projectId: 'prj_npm' as ProjectId, serviceEnvironmentId: 'sen_npm' as ServiceEnvironmentId }
+    const names = { project: 'main', environment: 'production', service: 'app' }
     const config = { ...RECIPE, ...recipe }
     const directories = { sourceDirectory, workDirectory, cacheDirectory: join(root, 'cache') }
-    return builder.build({ ...request, ...directories, config, env: {}, startCommands, timeoutMs: 120_000, onLine, signal })
+    return builder.build({ ...request, ...directories, names, config, env: {}, startCommands, timeoutMs: 120_000, onLine, signal })
   }
   return { root, repo, lines, build }
 }

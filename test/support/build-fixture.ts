@@ -54,6 +54,7 @@ export async function buildFixture(options: Partial<RecipeBuilderOptions> & { re
       key: `dep_${number}`,
       projectId: 'prj_1' as ProjectId,
       serviceEnvironmentId,
+      names: { project: 'main', environment: 'production', service: 'app' },
       config: { ...EMPTY_RECIPE, ...recipe },
       sourceDirectory,
       workDirectory: join(root, `work${number}`),

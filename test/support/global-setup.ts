@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,7 +23,8 @@ export async function setup(project: TestProject): Promise<void> {
   // As root, PostgreSQL runs as `nobody`, who has to pass.
   await chmod(directory, 0o711)
   project.provide('testDatabaseDirectory', directory)
-  dockerdDirectory = await mkdtemp('/tmp/sld-')
+  // Short, since socket paths are; made by who starts the engine.
+  dockerdDirectory = `/tmp/sld-${randomBytes(4).toString('hex')}`
   project.provide('testDockerd', { directory: dockerdDirectory, owner: process.pid })
 }
 

@@ -17,6 +17,7 @@ for (let number = Number(from); ; number++) {
     key: 'dep_same',
     projectId: 'prj_1' as ProjectId,
     serviceEnvironmentId: 'sen_1' as ServiceEnvironmentId,
+    names: { project: 'main', environment: 'production', service: 'app' },
     config: {
       kind: 'recipe',
       base: [],

@@ -1,0 +1,247 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ContainerEngine } from '../../container-engine/engine.ts'
+import { findImageFacts, type ImageFacts } from '../../container-engine/image-facts.ts'
+import { cliConfig, type RegistryAuths } from '../../container-engine/registry-auth.ts'
+import { ShiplockError } from '../../core/errors.ts'
+import { type CommandResult, runCommand } from '../../core/exec.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { removeTree } from '../../core/remove-tree.ts'
+import { treeDigest } from '../../core/tree-digest.ts'
+import type { Artifact } from '../../domain/deployment.ts'
+import type { Digest } from '../../domain/ids.ts'
+import type { DockerfileBuild } from '../../domain/service-config.ts'
+import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
+import { BuildLog } from '../recipe/build-log.ts'
+import { type BuildCommand, buildArguments } from './build-command.ts'
+import { locateContext } from './build-context.ts'
+import { endBuildProcesses, markOf } from './build-processes.ts'
+import { BuildReporter } from './build-reporter.ts'
+import { ClassicReporter } from './classic-reporter.ts'
+import { type DockerClient, findDockerClient } from './docker-client.ts'
+import { findImageFailureCause } from './failure-cause.ts'
+import { imageLabels, localTag } from './image-tag.ts'
+
+export interface DockerfileBuilderOptions {
+  readonly engine: ContainerEngine
+  /** Who this server is in the engine; on every image as a label. */
+  readonly owner: string
+  /** Where the docker CLI is looked for: directories, `:` between them. */
+  readonly searchPath: string
+  /** Credentials for base images that this build may use. Default: none. */
+  readonly auths?: (env: Readonly<Record<string, string>>) => Promise<RegistryAuths>
+  /** Of one build, where the builder can hold it to that: the classic one. */
+  readonly memoryMb?: number | null
+  readonly cpus?: number | null
+}
+
+/** Raised when the same input would give another image. */
+const IMAGE_BUILD_VERSION = 1
+const CLIENT_MEMORY_MS = LIMITS.toolchainMemoryMs
+/** The client tells the engine to stop when it is told so; it is killed when it does not end. */
+const CANCEL_GRACE_MS = 5000
+
+/** Builds an image from a Dockerfile in a container engine, with the docker CLI: it alone speaks BuildKit's own protocol for context and secrets. */
+export function createDockerfileBuilder(options: DockerfileBuilderOptions): Builder {
+  return new DockerfileBuilder(options)
+}
+
+class DockerfileBuilder implements Builder {
+  readonly kind = 'dockerfile'
+  readonly #options: DockerfileBuilderOptions
+  #client: { readonly found: DockerClient; readonly until: number } | null = null
+
+  constructor(options: DockerfileBuilderOptions) {
+    this.#options = options
+  }
+
+  async buildKey({ config, sourceDirectory }: Pick<BuildRequest, 'config' | 'sourceDirectory'>): Promise<Digest> {
+    const build = dockerfileOf(config)
+    const context = await locateContext(sourceDirectory, build)
+    const { digest } = await treeDigest(context.directory)
+    const dockerfile = createHash('sha256')
+      .update(await readFile(context.dockerfile))
+      .digest('hex')
+    const { os, arch } = await this.#options.engine.version()
+    const args = Object.entries(build.args).sort(([a], [b]) => (a < b ? -1 : 1))
+    const platform = build.platform ?? `${os}/${arch}`
+    const inputs = JSON.stringify([IMAGE_BUILD_VERSION, digest, dockerfile, build.target, args, [...build.secrets].sort(), platform])
+    return `sha256:${createHash('sha256').update(inputs).digest('hex')}` as Digest
+  }
+
+  async isKept(artifact: Extract<Artifact, { kind: 'image' }>): Promise<boolean> {
+    return (await findImageFacts(this.#options.engine, artifact.digest)) !== null
+  }
+
+  async cleanUp({ key, workDirectory }: Pick<BuildRequest, 'key' | 'workDirectory'>): Promise<void> {
+    await endBuildProcesses(markOf(key, workDirectory))
+    await removeTree(scratchOf(workDirectory))
+  }
+
+  async build(request: BuildRequest): Promise<BuildOutput> {
+    const build = dockerfileOf(request.config)
+    const log = new BuildLog(request.onLine)
+    await this.cleanUp(request)
+    const context = await locateContext(request.sourceDirectory, build)
+    const scratch = scratchOf(request.workDirectory)
+    await mkdir(scratch, { recursive: true, mode: 0o700 })
+    try {
+      const env = await this.#environment(scratch, request)
+      const client = await this.#findClient(env, request.signal)
+      log.engine(client.summary)
+      if (client.mode === 'classic' && build.secrets.length > 0) throw secretsUnavailable(client)
+      const command: BuildCommand = {
+        client,
+        build,
+        context,
+        tag: localTag(request),
+        labels: imageLabels(this.#options.owner, request),
+        idFile: join(scratch, 'image-id'),
+        secretFiles: await writeSecrets(scratch, build, request.env),
+        memoryMb: this.#options.memoryMb ?? null,
+        cpus: this.#options.cpus ?? null,
+      }
+      await this.#run(command, env, request, log)
+      return { kind: 'image', artifact: await this.#describe(command, request, log) }
+    } finally {
+      await removeTree(scratch)
+    }
+  }
+
+  async #run(command: BuildCommand, env: Readonly<Record<string, string>>, request: BuildRequest, log: BuildLog): Promise<void> {
+    const timeoutMs = Math.min(request.timeoutMs, command.build.timeoutMs, LIMITS.buildHardTimeoutMs)
+    log.engine(`limits: ${Math.round(timeoutMs / 60_000) || '<1'} min${limitsNote(command)}`)
+    const reporter = command.client.mode === 'classic' ? new ClassicReporter(log) : new BuildReporter(log)
+    const result = await runCommand(command.client.file, buildArguments(command), {
+      cwd: scratchOf(request.workDirectory),
+      env: { ...env, DOCKER_BUILDKIT: command.client.mode === 'classic' ? '0' : '1' },
+      timeoutMs,
+      signal: request.signal,
+      killGraceMs: CANCEL_GRACE_MS,
+      onChunk: (chunk) => reporter.push(chunk),
+    })
+    reporter.end()
+    if (result.exitCode === 0 && !result.aborted) return log.engine(`built in ${(result.tookMs / 1000).toFixed(1)} s: ${reporter.summary}`)
+    throw this.#failure(result, reporter, request, log)
+  }
+
+  #failure(result: CommandResult, reporter: BuildReporter | ClassicReporter, request: BuildRequest, log: BuildLog): unknown {
+    const took = `${(result.tookMs / 1000).toFixed(1)} s`
+    if (result.aborted) return request.signal.reason
+    const { failure } = reporter
+    const where = failure.step ?? 'the build'
+    if (result.timedOut) {
+      log.engine(`→ stopped after ${took}: the time for the build is over`)
+      return new ShiplockError('DEPLOYMENT_TIMEOUT', `the image build was stopped after ${took}: the time for the build is over`, {
+        hint: 'Raise build.timeout, or find out in the log what the build waits for.',
+      })
+    }
+    if (isEngineGone(result, failure.reason)) {
+      this.#client = null
+      return new ShiplockError('ENGINE_UNREACHABLE', `the container engine went away during the build: ${failure.reason}`)
+    }
+    const cause = findImageFailureCause(failure)
+    if (cause !== null) log.engine(`${cause.cause}. ${cause.suggestion}`)
+    const ended = result.exitCode === null ? `the docker CLI was killed by ${result.signal}` : failure.reason
+    return new ShiplockError('BUILD_FAILED', `${where} failed after ${took}: ${cause?.cause ?? ended}`, {
+      details: { step: failure.step, reason: failure.reason, logTail: failure.tail.slice(-LIMITS.errorLogTailLines) },
+      hint: cause?.suggestion ?? 'The log names the step and its output.',
+    })
+  }
+
+  async #describe({ idFile, tag }: BuildCommand, request: BuildRequest, log: BuildLog): Promise<Extract<Artifact, { kind: 'image' }>> {
+    const { engine } = this.#options
+    const id = (await readFile(idFile, 'utf8')).trim()
+    const facts = (await findImageFacts(engine, id, request.signal)) ?? (await findImageFacts(engine, tag, request.signal))
+    if (facts === null) throw new ShiplockError('INTERNAL', `the engine does not have the image ${id} that was built`)
+    assertStartable(facts, request.startCommands, 'the image')
+    log.engine(`image ${facts.id.slice(0, 19)}, ${(facts.bytes / 1024 ** 2).toFixed(0)} MiB, ${facts.platform}`)
+    return { kind: 'image', digest: facts.id, reference: tag, command: facts.command, exposedPorts: facts.exposedPorts }
+  }
+
+  /** All that the client sees: nothing of the server's own environment, and a home of its own. */
+  async #environment(scratch: string, request: BuildRequest): Promise<Readonly<Record<string, string>>> {
+    const auths = (await this.#options.auths?.(request.env)) ?? new Map()
+    await writeFile(join(scratch, 'config.json'), cliConfig(auths), { mode: 0o600 })
+    return {
+      PATH: this.#options.searchPath,
+      HOME: scratch,
+      DOCKER_CONFIG: scratch,
+      DOCKER_HOST: this.#options.engine.address,
+      DOCKER_CLI_HINTS: 'false',
+      NO_COLOR: '1',
+      // One image, not an index with papers beside it: its id is what is scanned, published and run.
+      BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
+      ...markOf(request.key, request.workDirectory).env,
+    }
+  }
+
+  async #findClient(env: Readonly<Record<string, string>>, signal: AbortSignal): Promise<DockerClient> {
+    if (this.#client !== null && performance.now() < this.#client.until) return this.#client.found
+    const { engine, searchPath } = this.#options
+    const found = await findDockerClient(engine, { searchPath, env, signal })
+    if (found === null) {
+      throw new ShiplockError('RUNTIME_UNAVAILABLE', 'no docker CLI on this server understands its container engine', {
+        hint: 'Install the docker CLI, best with the buildx plugin, where the server runs.',
+      })
+    }
+    this.#client = { found, until: performance.now() + CLIENT_MEMORY_MS }
+    return found
+  }
+}
+
+/** An image that says nothing about what to run is refused before anything is started. */
+export function assertStartable(facts: Pick<ImageFacts, 'command'>, startCommands: readonly string[], what: string): void {
+  if (facts.command !== null || startCommands.length > 0) return
+  throw new ShiplockError('START_COMMAND_MISSING', `${what} has neither CMD nor ENTRYPOINT, and the configuration has no run.start`)
+}
+
+async function writeSecrets(
+  scratch: string,
+  { secrets }: DockerfileBuild,
+  env: Readonly<Record<string, string>>,
+): Promise<ReadonlyMap<string, string>> {
+  const files = new Map<string, string>()
+  for (const [index, name] of secrets.entries()) {
+    const value = Object.hasOwn(env, name) ? env[name] : undefined
+    if (value === undefined) {
+      throw new ShiplockError('VARIABLE_UNRESOLVED', `build.secrets: there is no variable or secret ${JSON.stringify(name)}`, {
+        hint: `Set it: shiplock env set --secret ${/^\w+$/.test(name) ? name : 'NAME'}=…`,
+      })
+    }
+    const file = join(scratch, `secret-${index}`)
+    await writeFile(file, value, { mode: 0o600 })
+    files.set(name, file)
+  }
+  return files
+}
+
+function secretsUnavailable(client: DockerClient): ShiplockError {
+  return new ShiplockError('BUILD_FAILED', `build.secrets need BuildKit, and here is only the ${client.summary}`, {
+    hint: 'Install the buildx plugin of the docker CLI on the server.',
+  })
+}
+
+function limitsNote({ client, memoryMb, cpus }: BuildCommand): string {
+  if (client.mode !== 'classic') return ' (BuildKit bounds neither memory nor cores of one build)'
+  return `${memoryMb === null ? '' : `, ${memoryMb} MiB of memory`}${cpus === null ? '' : `, ${cpus} cores`}`
+}
+
+const GONE =
+  /Cannot connect to the Docker daemon|error during connect|code = Unavailable|closing transport|transport is closing|unexpected EOF|connection (?:reset|refused)/
+
+function isEngineGone(result: CommandResult, reason: string): boolean {
+  return (
+    result.exitCode !== 0 && (GONE.test(reason) || result.stderrTail.slice(-3).some((line) => !line.startsWith('#') && GONE.test(line)))
+  )
+}
+
+function dockerfileOf(config: BuildRequest['config']): DockerfileBuild {
+  if (config.kind === 'dockerfile') return config
+  throw new ShiplockError('INTERNAL', `the Dockerfile builder was given a ${config.kind} build`)
+}
+
+function scratchOf(workDirectory: string): string {
+  return join(workDirectory, 'docker-build')
+}

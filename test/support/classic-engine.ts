@@ -1,0 +1,24 @@
+import type { Builder } from '../../src/builders/builder.ts'
+import { createDockerfileBuilder } from '../../src/builders/dockerfile/dockerfile-builder.ts'
+import type { ContainerEngine } from '../../src/container-engine/engine.ts'
+import { parseEngineAddress } from '../../src/container-engine/engine-address.ts'
+import { createContainerEngine } from '../../src/container-engine/http-engine.ts'
+import type { TestDockerd } from './dockerd.ts'
+import { SYSTEM_PATH } from './test-network.ts'
+
+/** A builder on an engine without BuildKit: a Docker that gives itself out as Podman. */
+export function createClassicBuilder(dockerd: TestDockerd): Builder {
+  const address = parseEngineAddress(dockerd.host)
+  if ('problem' in address) throw new Error(address.problem)
+  const real = createContainerEngine({ address })
+  const engine: ContainerEngine = {
+    address: real.address,
+    isLocal: real.isLocal,
+    isReachable: true,
+    version: async (signal) => ({ ...(await real.version(signal)), name: 'Podman Engine 4.3.1' }),
+    json: (method, path, request) => real.json(method, path, request),
+    stream: (method, path, request) => real.stream(method, path, request),
+    close: () => real.close(),
+  }
+  return createDockerfileBuilder({ engine, owner: 'test', searchPath: SYSTEM_PATH })
+}
