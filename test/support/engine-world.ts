@@ -11,6 +11,7 @@ import { type DeploymentId, ID_PREFIXES, type InstanceId, type ReleaseId, type S
 import { FakeEdge } from '../../src/edge/fake.ts'
 import { createLocalRegistry } from '../../src/registry/local.ts'
 import { FakeHost, FakeRuntime } from '../../src/runtimes/fake.ts'
+import type { Scanner } from '../../src/scanner/scanner.ts'
 import { createUnavailableScanner } from '../../src/scanner/unavailable.ts'
 import type { Drivers } from '../../src/stages/stage.ts'
 import { ensureServiceEnvironment, lockServiceEnvironment, type ServiceEnvironment } from '../../src/store/sql/catalog.ts'
@@ -28,6 +29,8 @@ export interface WorldOptions {
   readonly test?: TestDatabase
   readonly slots?: number
   readonly buildTimeoutMs?: number
+  /** Default: none is there. */
+  readonly scanner?: Scanner
 }
 
 /** Everything outside of the engine: a real database, one machine with its runtime and edge, and the servers that share them. */
@@ -210,7 +213,7 @@ export class World {
       builders: { recipe: this.builder, dockerfile: null, image: null },
       artifacts: this.artifacts,
       runtimeLayers: null,
-      scanner: createUnavailableScanner('a test'),
+      scanner: this.#options.scanner ?? createUnavailableScanner('a test'),
       registry: createLocalRegistry(),
       runtime: this.runtime,
       edge: this.edge,
