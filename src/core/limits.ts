@@ -74,6 +74,12 @@ export const LIMITS = {
   scanDatabaseAgeMs: 7 * 24 * 60 * MINUTE,
   /** Reports that no kept release needs. */
   scanKeptMs: 90 * 24 * 60 * MINUTE,
+  /** Longest secret that is also looked for line by line in every encoding, in characters. */
+  secretEncodedLength: 4096,
+  /** Of all forms of all secrets that one redactor looks for, in characters; the most telling forms first. */
+  redactorUnits: 4 * MiB,
+  /** How long the last line of a follower waits for the next one while it may end within a secret. */
+  redactHoldMs: 100,
   // ── sources
   uploadBytes: 512 * MiB,
   uploadKeptMs: 24 * 60 * MINUTE,

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { crashPoint } from '../core/crash-points.ts'
 import { isShiplockError, type ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { redactAll } from '../core/redact.ts'
+import { redactAll, redactLines } from '../core/redact.ts'
 import type { DeploymentError, Instance, ProbeAttempt, Verdict } from '../domain/deployment.ts'
 import { STAGES } from '../domain/deployment-machine.ts'
 import { makerOf } from '../domain/ids.ts'
@@ -117,7 +117,7 @@ async function explain(dependencies: EngineDependencies, work: Work, error: Ship
     message,
     hint: error.hint,
     stage: work.deployment.stage,
-    logTail: [...rest, ...tails.map(work.redact)].slice(-LIMITS.errorLogTailLines),
+    logTail: [...rest, ...redactLines(tails, work.redact)].slice(-LIMITS.errorLogTailLines),
     attempts: redactAll((details.attempts ?? []).slice(-LIMITS.probeAttemptsKept), work.redact),
   }
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { printable } from '../core/printable.ts'
-import type { Redactor } from '../core/redact.ts'
+import type { LineRedactor, Redactor } from '../core/redact.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import type { LogLine } from '../domain/log-line.ts'
 import { type Database, isTransient } from '../store/database.ts'
@@ -14,6 +14,8 @@ import { appendLog, logEndsWith, type NewLogLine } from '../store/sql/log.ts'
 export class LogWriter {
   readonly #options: { database: Database; deploymentId: DeploymentId; owner: Owner; clock: Clock; logger: Logger }
   readonly #redact: Redactor
+  /** One per stream and source: a secret may be split across their lines. */
+  readonly #redactors = new Map<string, LineRedactor>()
   #lines: NewLogLine[] = []
   #dropped = 0
   #written = 0
@@ -33,7 +35,15 @@ export class LogWriter {
       return
     }
     const at = new Date(this.#options.clock.now()).toISOString()
-    for (const line of text.split('\n')) this.#lines.push({ at, stream, source, text: cut(this.#redact(printable(this.#redact(line)))) })
+    const redactor = this.#redactorOf(`${stream} ${source ?? ''}`)
+    for (const line of text.split('\n')) {
+      const index = this.#lines.push({ at, stream, source, text: '' }) - 1
+      const lines = this.#lines
+      // Before and after it is made printable: that may change a secret as well as bring one to light.
+      redactor.push(printable(this.#redact(line)), (redacted) => {
+        lines[index] = { at, stream, source, text: cut(redacted) }
+      })
+    }
     this.#timer ??= setTimeout(() => void this.flush(), LIMITS.logFlushMs)
   }
 
@@ -48,6 +58,14 @@ export class LogWriter {
     return true
   }
 
+  #redactorOf(key: string): LineRedactor {
+    const known = this.#redactors.get(key)
+    if (known !== undefined) return known
+    const made = this.#redact.lines()
+    this.#redactors.set(key, made)
+    return made
+  }
+
   /** Writes what there is; resolves when it is durable or given up. */
   flush(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer)
@@ -57,6 +75,7 @@ export class LogWriter {
   }
 
   async #writeBatch(): Promise<void> {
+    for (const redactor of this.#redactors.values()) redactor.flush()
     const lines = this.#lines
     this.#lines = []
     if (this.#dropped > 0) {

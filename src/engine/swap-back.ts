@@ -1,6 +1,7 @@
 import { crashPoint } from '../core/crash-points.ts'
 import { ERRORS, type ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import { redactLines } from '../core/redact.ts'
 import type { DeploymentError, Instance } from '../domain/deployment.ts'
 import type { EventType } from '../domain/event.ts'
 import type { DeploymentId } from '../domain/ids.ts'
@@ -35,7 +36,7 @@ export async function decideSwapBack(dependencies: EngineDependencies, work: Wor
     message: reason,
     hint: ERRORS.BAKE_FAILED.hint,
     stage: 'bake',
-    logTail: tails.flat().map(work.redact).slice(-LIMITS.errorLogTailLines),
+    logTail: redactLines(tails.flat(), work.redact).slice(-LIMITS.errorLogTailLines),
     attempts: [],
   }
   await dependencies.database.transaction(async (tx) => {
