@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { systemClock } from '../src/core/clock.ts'
 import { ShiplockError } from '../src/core/errors.ts'
 import { silentLogger } from '../src/core/log.ts'
-import { createSealer } from '../src/core/seal.ts'
+import { Keyring } from '../src/core/seal.ts'
 import type { ServerId } from '../src/domain/ids.ts'
 import { commitEnding, commitVerdict } from '../src/engine/commit.ts'
 import type { EngineDependencies } from '../src/engine/dependencies.ts'
@@ -99,7 +99,7 @@ async function prepareEngine(database: Database): Promise<EngineDependencies> {
     // Nothing is deployed here: a driver that is asked for anything is a mistake of the benchmark.
     drivers: undefined as unknown as EngineDependencies['drivers'],
     owner,
-    sealer: createSealer(Buffer.alloc(32, 1)),
+    sealer: new Keyring([Buffer.alloc(32, 1)]),
     clock: systemClock,
     logger: silentLogger,
     workDirectory: '/nonexistent',

@@ -24,8 +24,10 @@ import { memberHandlers } from './routes/members.ts'
 import { projectHandlers } from './routes/projects.ts'
 import { queueHandlers } from './routes/queue.ts'
 import { releaseHandlers } from './routes/releases.ts'
+import { repositoryHandlers } from './routes/repositories.ts'
 import { scaleHandlers } from './routes/scale.ts'
 import { scanHandlers } from './routes/scans.ts'
+import { sealingKeyHandlers } from './routes/sealing-keys.ts'
 import { serverHandlers } from './routes/server.ts'
 import { serviceHandlers } from './routes/services.ts'
 import { tokenHandlers } from './routes/tokens.ts'
@@ -53,6 +55,8 @@ const HANDLERS: Handlers = {
   ...memberHandlers,
   ...tokenHandlers,
   ...auditHandlers,
+  ...sealingKeyHandlers,
+  ...repositoryHandlers,
 }
 const NOTHING = z.strictObject({})
 const NOBODY: Actor = { tokenId: '', name: 'anonymous', address: null }

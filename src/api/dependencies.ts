@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { RollbackDifference } from '../contract/rollback.ts'
+import type { SealingKeys } from '../contract/secret.ts'
 import type { Finding } from '../contract/server.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
@@ -38,6 +39,18 @@ export interface InstanceOutputOptions {
   readonly signal: AbortSignal
 }
 
+/** Seals values for the database; opens none of them for anybody. */
+export interface Secrets {
+  seal(value: string): Uint8Array
+  /** What may be told of a sealed value; null = it can't be opened. Fingerprints are equal for equal values of one purpose. */
+  describe(sealed: Uint8Array, purpose: string): { readonly fingerprint: string; readonly isRecognisable: boolean } | null
+  readonly keys: {
+    report(): Promise<SealingKeys>
+    /** Begins a rotation. Throws CONFLICT. */
+    rotate(): Promise<void>
+  }
+}
+
 /** All that the API needs from the rest of the server; `main.ts` supplies it. */
 export interface ApiDependencies {
   readonly database: Database
@@ -74,8 +87,13 @@ export interface ApiDependencies {
       layer: 'base' | 'build' | 'run' | 'all',
     ): Promise<{ readonly bytes: number; readonly runtimeLayers: number }>
   }
-  /** Encrypts a variable's value for the database. */
-  readonly seal: (value: string) => Uint8Array
+  readonly secrets: Secrets
+  readonly repositories: {
+    /** `host` or `host:port` of a source that is fetched by ssh; null for every other. */
+    sshHostOf(source: Source): string | null
+    /** What a host shows now, as lines of a known_hosts file. Throws SOURCE_UNREACHABLE. */
+    readHostKeys(host: string, signal: AbortSignal): Promise<readonly string[]>
+  }
   readonly instanceLogs: (id: InstanceId, options: InstanceOutputOptions) => AsyncIterable<InstanceOutput>
   /** What would differ between what is live and that release; values of secrets are never in it (I8). */
   readonly explainRollback: (

@@ -1,4 +1,6 @@
 import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
+import { parseKeys } from '../core/key-file.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
@@ -12,6 +14,10 @@ export interface Settings extends ScanSettings, ContainerSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
+  /** Keys for the secrets in the database, the first one seals; null = the key file. Never log it (I8). */
+  readonly secretKey: string | null
+  /** null = `secret-key` in the data directory. */
+  readonly secretKeyFile: string | null
   /** Deployments in progress at once, across all servers that share the database. */
   readonly maxConcurrentBuilds: number
   /** Bounds fetch to verify. */
@@ -44,6 +50,8 @@ export interface Settings extends ScanSettings, ContainerSettings {
   readonly logLevel: LogLevel
   /** Git repositories may be named by a local path or file URL. */
   readonly allowFileSources: boolean
+  /** Certificates (PEM) to believe of git hosts; null = those of the system. */
+  readonly gitCaFile: string | null
   /** Crash point to arm; for the tests of this project only. */
   readonly crashAt: string | null
 }
@@ -73,6 +81,24 @@ export const SETTING_DEFINITIONS: Definitions = {
     parse: absolutePath,
     default: (host) =>
       host.isRoot ? '/var/lib/shiplock' : join(host.xdgDataHome ?? join(host.homeDirectory, '.local', 'share'), 'shiplock'),
+  },
+  secretKey: {
+    variable: 'SHIPLOCK_SECRET_KEY',
+    about: 'Key that secrets in the database are sealed with: 64 hex digits. Several with commas: the first one seals, all of them open.',
+    example: '0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0',
+    defaultText: 'the key file',
+    isSecret: true,
+    parse: (text) =>
+      parseKeys(text) === null ? { problem: 'must be a key of 64 hex digits, or several with commas between them' } : { value: text },
+    default: () => null,
+  },
+  secretKeyFile: {
+    variable: 'SHIPLOCK_SECRET_KEY_FILE',
+    about: 'File with that key, a line each if there are several; made when missing. Only its owner may read it (mode 0600).',
+    example: '/etc/shiplock/secret-key',
+    defaultText: '`secret-key` in the data directory',
+    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    default: () => null,
   },
   maxConcurrentBuilds: {
     variable: 'MAX_CONCURRENT_BUILDS',
@@ -237,6 +263,14 @@ export const SETTING_DEFINITIONS: Definitions = {
     defaultText: '`true` while the API listens on loopback only, otherwise `false`',
     parse: trueOrFalse,
     default: (_host, settled) => settled.apiListen !== undefined && isLoopback(settled.apiListen),
+  },
+  gitCaFile: {
+    variable: 'SHIPLOCK_GIT_CA_FILE',
+    about: 'PEM file with the certificate authorities of your git hosts, in place of those of the system.',
+    example: '/etc/ssl/certs/company-ca.pem',
+    defaultText: 'those of the system',
+    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    default: () => null,
   },
   crashAt: {
     variable: 'SHIPLOCK_CRASH_AT',

@@ -25,6 +25,9 @@ describe('defaults', () => {
   it('needs nothing', () => {
     expect(load({})).toEqual({
       databaseUrl: null,
+      secretKey: null,
+      secretKeyFile: null,
+      gitCaFile: null,
       dataDirectory: '/home/ann/.local/share/shiplock',
       maxConcurrentBuilds: 2,
       buildTimeoutMs: 900_000,

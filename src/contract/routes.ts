@@ -10,6 +10,8 @@ import { CreateRollback, RollbackPlan } from './rollback.ts'
 import type { RouteSpec } from './route.ts'
 import { Scan } from './scan.ts'
 import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
+import { SECRET_ROUTES } from './secret-routes.ts'
+import { Health, QueueEntry, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
 import { ScaleService, Service, ServiceDetail } from './service.ts'
 
 const byId = z.strictObject({ id })
@@ -336,6 +338,7 @@ export const ROUTES = {
     status: 204,
   },
   ...ACCESS_ROUTES,
+  ...SECRET_ROUTES,
 } as const satisfies Record<string, RouteSpec>
 
 export type OperationId = keyof typeof ROUTES

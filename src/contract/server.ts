@@ -43,6 +43,11 @@ export const Variable = z
     environment: z.string().nullable(),
     service: z.string().nullable(),
     secret: z.boolean(),
+    redacted: z
+      .boolean()
+      .meta({ description: 'Whether its value is hidden in logs: it is a secret, and long enough to be told from ordinary words.' }),
+    fingerprint: z.string().nullable().meta({ description: 'Equal for equal values of the same name in a project; tells nothing else.' }),
+    setBy: z.string().nullable(),
     updatedAt: timestamp,
   })
   .meta({ id: 'Variable', description: 'The value is never told.' })

@@ -41,6 +41,10 @@ export const CRASH_POINTS = [
   'scale.ready-not-joined',
   'scale.joined-not-recorded',
   'scale.left-not-recorded',
+  'rotate-key.decided',
+  'rotate-key.written',
+  'rotate-key.batch-committed',
+  'rotate-key.retired-not-forgotten',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 

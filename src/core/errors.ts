@@ -133,6 +133,12 @@ export const ERRORS = {
     hint: '`shiplock doctor` says what is missing; DATABASE_URL points at an existing PostgreSQL.',
   },
   SCHEMA_MISMATCH: { actor: 'user', http: 503, exit: 4, hint: 'Run the version of Shiplock that made this database.' },
+  SECRET_KEY_REFUSED: {
+    actor: 'user',
+    http: 503,
+    exit: 4,
+    hint: 'Put back the key that this database belongs to, for its owner only (mode 0600); docs/secrets.md says where it may come from.',
+  },
   DATA_DIRECTORY_LOCKED: {
     actor: 'user',
     http: 409,

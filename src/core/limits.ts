@@ -53,6 +53,9 @@ export const LIMITS = {
   /** What `shiplock-once` recorded for a deployment stays this long after its last instance. */
   onceKeptMs: 60 * MINUTE,
   eventDataBytes: 32 * KiB,
+  keyRotationPeriodMs: 5 * SECOND,
+  /** Values sealed anew in one transaction. */
+  resealBatch: 100,
   // ── logs
   logFlushMs: 100,
   /** How long lines wait for a database that went away; they are dropped, and counted in the server's log, when it stays away. */
@@ -88,6 +91,7 @@ export const LIMITS = {
   uploadPathBytes: 1024,
   gitCloneBytes: 4096 * MiB,
   refLength: 200,
+  hostKeyScanMs: 10 * SECOND,
   /** Of one git command; the deployment's own limit is usually shorter. */
   gitCommandMs: 30 * MINUTE,
   /** Files in a checkout; its unpacked size is bounded by gitCloneBytes too. */

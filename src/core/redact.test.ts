@@ -126,7 +126,10 @@ describe('I8: whatever the secrets and the text', () => {
 
 test('I8: a long text that a program wraps is found in its base64 too', () => {
   const key = `-----BEGIN KEY-----\n${'MIIEvQIBADANBgkqhkiG9w0BAQEFAASC'.repeat(8)}\n-----END KEY-----\n`
-  const wrapped = Buffer.from(key).toString('base64').match(/.{1,76}/g) ?? []
+  const wrapped =
+    Buffer.from(key)
+      .toString('base64')
+      .match(/.{1,76}/g) ?? []
   expect(redactLines(['data:', ...wrapped, 'end'], createRedactor([key]))).toEqual(['data:', ...wrapped.map(() => '********'), 'end'])
 })
 

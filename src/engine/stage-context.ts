@@ -10,6 +10,7 @@ import { findRelease, findReleaseByBuildKey } from '../store/sql/releases.ts'
 import { findLiveScan, findScanOf } from '../store/sql/scans.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import type { LogWriter } from './log-writer.ts'
+import { sourceCredentials } from './source-credentials.ts'
 import { buildVariables, instanceVariables } from './variables.ts'
 import { directoriesOf, type Work } from './work.ts'
 
@@ -41,6 +42,7 @@ export function stageContext(
       return instanceVariables(dependencies, database, { target, deployment, release: work.release, config: deployment.facts.config })
     },
     buildVariables: () => buildVariables(dependencies, database, target),
+    credentials: () => sourceCredentials(dependencies, database, deployment),
     findRelease: (buildKey) => findReleaseByBuildKey(database, target.id, buildKey),
     findScan: (subject) => findScanOf(database, target.projectId, subject),
     findLiveScan: () => findLiveScan(database, target.id, target.projectId),

@@ -8,6 +8,7 @@ import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { readSealedVariables } from '../store/sql/releases.ts'
 import { readVariableLayers } from '../store/sql/variable-layers.ts'
 import { builtinVariables, type EngineDependencies, scopeVariables, type VariableLayer } from './dependencies.ts'
+import { credentialValues, sourceCredentials } from './source-credentials.ts'
 
 /** The values of the present, with the config file's own keys on top (DESIGN.md §4). */
 export async function presentLayers(
@@ -80,7 +81,7 @@ export async function sealedVariables(
   return { values: Object.fromEntries(own), secretNames: found.secretNames }
 }
 
-/** Values that must never be shown: today's secrets, and those sealed with these releases, which may be others. */
+/** Values that must never be shown: today's secrets, those sealed with these releases, which may be others, and credentials of repositories. */
 export async function secretValues(
   dependencies: Pick<EngineDependencies, 'sealer'>,
   db: Queryable,
@@ -89,7 +90,9 @@ export async function secretValues(
 ): Promise<string[]> {
   const rows = await readVariableLayers(db, scope)
   const sealed = await Promise.all(releases.map((release) => sealedVariables(dependencies, db, release)))
+  const credentials = await sourceCredentials(dependencies, db, scope)
   return [
+    ...credentialValues(credentials),
     ...rows.filter((row) => row.secret).map((row) => dependencies.sealer.open(row.sealedValue)),
     ...sealed.flatMap(({ values, secretNames }) => secretNames.flatMap((name) => values[name] ?? [])),
   ]

@@ -4,11 +4,18 @@ import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { toShiplockError } from '../core/errors.ts'
 import { packTree } from '../core/pack-tree.ts'
+import type { Keyring } from '../core/seal.ts'
+import { isRecognisable } from '../core/secret-forms.ts'
 import { walkTree } from '../core/walk-tree.ts'
 import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { explainRollback } from '../engine/explain-rollback.ts'
+import { instanceOutput } from '../engine/instance-output.ts'
+import type { KeyRotation } from '../engine/key-rotation.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
+import { SYSTEM_PATH } from '../sources/git.ts'
+import { hostOf, parseGitAddress } from '../sources/git-address.ts'
+import { readHostKeys } from '../sources/host-keys.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
 import { checkParts } from './checks.ts'
@@ -26,6 +33,8 @@ export function composeApi(
     edge: EmbeddedEdge
     caches: BuildCaches
     containerEngine: ContainerEngine | null
+    keyring: Keyring
+    rotation: KeyRotation
   },
 ): ApiDependencies {
   const { drivers } = engine
@@ -53,10 +62,39 @@ export function composeApi(
       },
     },
     caches: composeCaches(drivers, parts.caches),
-    seal: (value) => engine.sealer.seal(value),
-    instanceLogs: (id, options) => drivers.runtime.logs(id, options),
+    secrets: composeSecrets(parts.keyring, parts.rotation),
+    repositories: {
+      sshHostOf: (repository) => {
+        if (repository.kind !== 'git') return null
+        const address = parseGitAddress(repository.url, { allowFile: true })
+        return address.protocol === 'ssh' ? hostOf(address) : null
+      },
+      readHostKeys: (host, signal) => readHostKeys(host, SYSTEM_PATH, signal),
+    },
+    instanceLogs: (id, options) => instanceOutput(engine, id, options),
     explainRollback: (target, release, variables) => explainRollback(engine, target, release, variables),
     checks: () => checkParts(settings, engine, parts),
+  }
+}
+
+function composeSecrets(keyring: Keyring, rotation: KeyRotation): ApiDependencies['secrets'] {
+  return {
+    seal: (value) => keyring.seal(value),
+    describe: (sealed, purpose) => {
+      try {
+        const value = keyring.open(sealed)
+        return { fingerprint: keyring.fingerprint(purpose, value), isRecognisable: isRecognisable(value) }
+      } catch {
+        return null
+      }
+    },
+    keys: {
+      report: async () => {
+        const report = await rotation.report()
+        return { ...report, keys: [...report.keys] }
+      },
+      rotate: () => rotation.begin(),
+    },
   }
 }
 

@@ -40,7 +40,7 @@ export function composeDrivers(
   const { bases } = settings
   return {
     sources: {
-      git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), logger }),
+      git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), caFile: settings.gitCaFile, logger }),
       upload: parts.uploads,
       image: null,
     },

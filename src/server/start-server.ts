@@ -12,14 +12,16 @@ import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
 import { armCrashPoint } from '../core/crash-points.ts'
 import { acquireDirectoryLock } from '../core/directory-lock.ts'
+import { type KeySource, loadOrCreateKeys, parseKeys } from '../core/key-file.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { randomId } from '../core/random-id.ts'
-import { createSealer, loadOrCreateKey } from '../core/seal.ts'
+import { Keyring } from '../core/seal.ts'
 import { ID_PREFIXES, type ServerId } from '../domain/ids.ts'
 import { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { HealthMonitor } from '../engine/health-monitor.ts'
+import { KeyRotation } from '../engine/key-rotation.ts'
 import { Periodic } from '../engine/periodic.ts'
 import { createReaper } from '../engine/reaper.ts'
 import { createReconciler } from '../engine/reconciler.ts'
@@ -27,6 +29,7 @@ import { Scaler } from '../engine/scaler.ts'
 import { Worker } from '../engine/worker.ts'
 import { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
+import { sweepCredentials } from '../sources/git-credentials.ts'
 import { createUploadStore } from '../sources/upload.ts'
 import type { Database } from '../store/database.ts'
 import { type EmbeddedDatabase, startEmbedded } from '../store/embedded.ts'
@@ -82,8 +85,12 @@ async function assemble(
   const owner: Owner = { serverId: await serverIdOf(data), bootId: randomUUID() }
   await registerServer(database, owner, hostname())
   const token = await ensureAdminToken(database, data)
-  const sealer = createSealer(await loadOrCreateKey(join(data, 'secret-key')))
+  const source = keySource(settings)
+  const sealer = new Keyring(source.kind === 'file' ? await loadOrCreateKeys(source.path) : (parseKeys(source.text) ?? []))
+  const rotation = new KeyRotation({ database, owner, clock: systemClock, logger, keyring: sealer, source })
+  await rotation.adopt()
 
+  await sweepCredentials(join(data, 'git'))
   const sandbox = await createSandbox({ stateDirectory: join(data, 'sandbox'), logger })
   const edge = new EmbeddedEdge({ stateDirectory: join(data, 'edge'), listen: settings.edgeListen, workers: settings.edgeWorkers, logger })
   const uploads = createUploadStore({ directory: join(data, 'uploads') })
@@ -114,13 +121,14 @@ async function assemble(
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.push(notices.close)
   const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, containerEngine }))
+  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, keyring: sealer, rotation }))
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()
   stops.push(() => apiServer.stop())
   await edge.start()
   stops.push(() => edge.detach())
-  for (const service of [worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)]) {
+  for (const service of [rotation, worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)]) {
     await service.start()
     stops.push(() => service.stop())
   }
@@ -168,6 +176,12 @@ async function keepDatabase(settings: Settings, logger: Logger, database: Databa
   })
   await keeper.start()
   return () => keeper.stop()
+}
+
+function keySource({ secretKey, secretKeyFile, dataDirectory }: Settings): KeySource {
+  return secretKey === null
+    ? { kind: 'file', path: secretKeyFile ?? join(dataDirectory, 'secret-key') }
+    : { kind: 'setting', text: secretKey }
 }
 
 /** Drawn once per data directory. */

@@ -49,7 +49,7 @@ function urlAddress(text: string, options: { readonly allowFile: boolean }): Git
   }
   if (url.password !== '' || (url.protocol === 'https:' && url.username !== '')) {
     throw new ShiplockError('SOURCE_REFUSED', 'source.url holds a user name or password, which would end up in logs and process lists', {
-      hint: 'Use an ssh URL with a deploy key of the server user, or an address that needs no credentials.',
+      hint: 'Keep the token apart from the address: `shiplock git-token set HOST`; or use an ssh URL with a deploy key.',
       details: { field: 'url' },
     })
   }
@@ -104,6 +104,11 @@ function checkPath(text: string, path: string): void {
   if (path.startsWith('/-')) throw refused('url', text, 'has a path that begins with a dash')
   if (/['"`$;&|<>(){}*?!\\^]/.test(path)) throw refused('url', text, 'has quotes, wildcards or shell characters in its path')
   if (path.split('/').includes('..')) throw refused('url', text, 'has `..` in its path')
+}
+
+/** `host` or `host:port` in lower case, as credentials are kept by; null for a path. */
+export function hostOf({ protocol, url }: GitAddress): string | null {
+  return protocol === 'file' ? null : new URL(url).host.toLowerCase()
 }
 
 const REF = /^[A-Za-z0-9_@][A-Za-z0-9._/@+#=,-]*$/

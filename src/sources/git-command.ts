@@ -14,6 +14,8 @@ export interface GitCommandOptions {
   readonly searchPath: string
   /** 0 for servers that mishandle version 2. */
   readonly protocolVersion: 0 | 2
+  /** Certificates to believe in place of those of the system; null = those. */
+  readonly caFile: string | null
 }
 
 export type Git = (args: readonly string[], options: GitRunOptions) => Promise<CommandResult>
@@ -43,8 +45,12 @@ const FIXED_CONFIG = [
   'advice.detachedHead=false',
 ]
 
-/** A git that can talk to `address` and nothing else (research §5.4.2). */
-export async function createGit(address: GitAddress, options: GitCommandOptions): Promise<Git> {
+/** A git that can talk to `address` and nothing else (research §5.4.2); `added` wins over the rest of its environment. */
+export async function createGit(
+  address: GitAddress,
+  options: GitCommandOptions,
+  added: Readonly<Record<string, string>> = {},
+): Promise<Git> {
   const home = join(options.stateDirectory, 'home')
   await mkdir(home, { recursive: true, mode: 0o700 })
   const configuration = await writeConfiguration(address, options.stateDirectory)
@@ -61,6 +67,8 @@ export async function createGit(address: GitAddress, options: GitCommandOptions)
     GIT_SSH_COMMAND: sshCommand(options.stateDirectory),
     GIT_LFS_SKIP_SMUDGE: '1',
     GIT_OPTIONAL_LOCKS: '0',
+    ...(options.caFile === null ? {} : { GIT_SSL_CAINFO: options.caFile }),
+    ...added,
   }
   const fixed = [...FIXED_CONFIG, `protocol.version=${options.protocolVersion}`].flatMap((setting) => ['-c', setting])
   return async (args, run) => {

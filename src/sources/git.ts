@@ -9,6 +9,7 @@ import type { Revision, Source } from '../domain/deployment.ts'
 import { checkGitRef, type GitAddress, parseGitAddress } from './git-address.ts'
 import { checkOut } from './git-checkout.ts'
 import { createGit, type Git } from './git-command.ts'
+import { prepareCredentials } from './git-credentials.ts'
 import { gitFailure, lacksCommit, refusesUnadvertised } from './git-failure.ts'
 import { type RemoteTarget, refNotFound, resolveRemote } from './git-ref.ts'
 import type { FetchRequest, SourceFetcher } from './source.ts'
@@ -23,11 +24,13 @@ export interface GitSourceOptions {
   readonly searchPath?: string
   /** 0 for servers that mishandle git's protocol version 2. */
   readonly protocolVersion?: 0 | 2
+  /** PEM file of the certificates to believe in place of those of the system. */
+  readonly caFile?: string | null
   /** Bound for what is downloaded, and for what is checked out. Default LIMITS.gitCloneBytes. */
   readonly bytesMax?: number
 }
 
-const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+export const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const SIZE_CHECK_MS = 250
 
 interface Checkout {
@@ -46,6 +49,7 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
     stateDirectory: options.stateDirectory,
     searchPath: options.searchPath ?? SYSTEM_PATH,
     protocolVersion: options.protocolVersion ?? 2,
+    caFile: options.caFile ?? null,
   }
   const parse = (source: Source): { address: GitAddress; ref: string | null } => {
     if (source.kind !== 'git') throw new ShiplockError('INTERNAL', `the git source was given a ${source.kind} source`)
@@ -60,9 +64,11 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
       request.signal.throwIfAborted()
       await removeTree(request.directory)
       await mkdir(request.directory, { mode: 0o755 })
+      const opened = await prepareCredentials(address, request.credentials, options.stateDirectory)
       try {
-        const git = await createGit(address, commandOptions)
+        const git = await createGit(address, commandOptions, opened.env)
         const { signal, onLine } = request
+        if (opened.about !== null) onLine(opened.about)
         const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
         const revision = await bring({ git, address, cwd: request.directory, ref, signal, onLine, bytesMax })
         await removeTree(join(request.directory, '.git'))
@@ -71,6 +77,8 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
         await removeTree(request.directory)
         options.logger.debug('git fetch failed', { error: error as Error })
         throw error
+      } finally {
+        await opened.remove()
       }
     },
   }

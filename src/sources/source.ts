@@ -1,9 +1,24 @@
 import type { Revision, Source } from '../domain/deployment.ts'
 
+/** What may open a private repository. Secrets, for one fetch. */
+export interface SourceCredentials {
+  /** For ssh. With one, only host keys that are listed (or published by the host) are believed. */
+  readonly deployKey: {
+    readonly privateKey: string
+    readonly fingerprint: string
+    /** Lines of a known_hosts file. */
+    readonly hostKeys: readonly string[]
+  } | null
+  /** For https; each is sent to its own `host` or `host:port` only. */
+  readonly tokens: readonly { readonly host: string; readonly username: string; readonly token: string }[]
+}
+
 export interface FetchRequest {
   readonly source: Source
   /** Absolute path of a directory that does not exist yet; its parent does. */
   readonly directory: string
+  /** Left out = none. */
+  readonly credentials?: SourceCredentials
   readonly onLine: (line: string) => void
   readonly signal: AbortSignal
 }

@@ -21,6 +21,7 @@ export const fetch: Stage = {
     const revision = await fetcher.fetch({
       source,
       directory: workspace,
+      credentials: await context.credentials(),
       onLine: (line) => context.log('engine', line),
       signal: context.signal,
     })

@@ -17,7 +17,7 @@ import type { Edge } from '../edge/edge.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { InstanceSpec, Runtime } from '../runtimes/runtime.ts'
 import type { Scanner } from '../scanner/scanner.ts'
-import type { SourceFetcher } from '../sources/source.ts'
+import type { SourceCredentials, SourceFetcher } from '../sources/source.ts'
 
 /** How the configuration of a fetched source is read; `config/` does it, `main.ts` hands it over. */
 export interface ConfigReader {
@@ -74,6 +74,8 @@ export interface StageContext {
   variables(): Promise<Readonly<Record<string, string>>>
   /** What a build sees: the project's, environment's and service's variables, without run.env and without what differs per deployment. */
   buildVariables(): Promise<Readonly<Record<string, string>>>
+  /** What may open a private repository. */
+  credentials(): Promise<SourceCredentials>
   /** The newest kept release of this service and environment with that build key. */
   findRelease(buildKey: string): Promise<Release | null>
   /** The newest stored scan of that subject (`scanSubject`) in this project, and the deployment that made it. */

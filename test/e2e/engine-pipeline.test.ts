@@ -18,7 +18,7 @@ afterEach(() => world.close())
 
 async function setVariable(name: string, value: string, secret = false): Promise<void> {
   const scope = { project: 'shop', environment: null, service: null }
-  await world.database.transaction((tx) => setVariables(tx, scope, [{ name, sealedValue: world.sealer.seal(value), secret }]))
+  await world.database.transaction((tx) => setVariables(tx, scope, [{ name, sealedValue: world.sealer.seal(value), secret }], 'somebody'))
 }
 
 function envOf(id: string) {

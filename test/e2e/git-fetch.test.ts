@@ -219,7 +219,7 @@ test.runIf(process.getuid?.() === 0)('a repository of another user is fetched, w
 test('I9: git itself refuses other protocols, should an address ever get past the check', async () => {
   const { root } = fixture()
   const mark = join(root, 'ran')
-  const options = { stateDirectory: join(root, 'state'), searchPath: process.env.PATH ?? '', protocolVersion: 2 } as const
+  const options = { stateDirectory: join(root, 'state'), searchPath: process.env.PATH ?? '', protocolVersion: 2, caFile: null } as const
   const git = await createGit({ protocol: 'https', url: 'https://example.org/r', path: null }, options)
   const signal = new AbortController().signal
   for (const url of [`ext::sh -c touch% ${mark}`, `file://${root}/origin`, 'http://127.0.0.1:9/r', 'git://127.0.0.1:9/r']) {

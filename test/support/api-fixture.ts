@@ -71,7 +71,12 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     },
     artifacts: { pack: async () => null },
     caches: { list: async () => [], clear: async () => ({ bytes: 0, runtimeLayers: 0 }) },
-    seal: (value) => createHash('sha256').update(value).digest(),
+    secrets: {
+      seal: (value) => createHash('sha256').update(value).digest(),
+      describe: (sealed) => ({ fingerprint: Buffer.from(sealed).toString('hex').slice(0, 12), isRecognisable: true }),
+      keys: { report: async () => ({ source: 'file', current: '0', keys: [], remaining: 0 }), rotate: async () => {} },
+    },
+    repositories: { sshHostOf: () => null, readHostKeys: async () => [] },
     instanceLogs: (id: InstanceId, logOptions: InstanceOutputOptions) => (instanceLogs.get(id) ?? new FakeInstanceLog()).read(logOptions),
     explainRollback: async () => [],
     checks: async () => [{ name: 'database', status: 'ok', summary: 'PostgreSQL answers', hint: null }],

@@ -6,6 +6,8 @@ import { randomId } from '../../src/core/random-id.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { createSealer } from '../../src/core/seal.ts'
 import type { Deployment, DeploymentOptions, Instance, Trigger } from '../../src/domain/deployment.ts'
+import { Keyring } from '../../src/core/seal.ts'
+import type { Deployment, DeploymentOptions, Instance } from '../../src/domain/deployment.ts'
 import type { Event } from '../../src/domain/event.ts'
 import { type DeploymentId, ID_PREFIXES, type InstanceId, type ReleaseId, type ServerId } from '../../src/domain/ids.ts'
 import { FakeEdge } from '../../src/edge/fake.ts'
@@ -43,7 +45,7 @@ export class World {
   readonly builder = fakeBuilder(this.repository)
   readonly artifacts = fakeArtifacts()
   readonly runtime = new FakeRuntime({ host: this.host })
-  readonly sealer = createSealer(randomBytes(32))
+  readonly sealer = new Keyring([randomBytes(32)])
   /** Deployments whose instances fail every check. */
   readonly unready = new Set<DeploymentId>()
   /** What broke I1 or I2. */

@@ -1,7 +1,9 @@
 import { variableNameProblem } from '../../config/variable-name.ts'
+import type { Variable } from '../../contract/server.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { listVariables, setVariables, unsetVariable } from '../../store/sql/variables.ts'
+import { listVariables, setVariables, unsetVariable, type VariableRecord } from '../../store/sql/variables.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import type { Handlers } from '../route-context.ts'
 
 export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unsetVariable'> = {
@@ -11,22 +13,22 @@ export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unse
       environment: query.environment,
       service: query.service,
     })
-    return { items, next: null }
+    return { items: items.map((one) => viewOf(one, dependencies)), next: null }
   },
 
-  setVariables: ({ body }, { dependencies, once, tell }) => {
+  setVariables: ({ body }, { dependencies, once, tell, actor }) => {
     const scope = { project: body.project ?? dependencies.defaults.project, environment: body.environment, service: body.service }
     const sealed = Object.entries(body.variables).map(([name, value]) => {
       assertVariable(name, value)
-      return { name, sealedValue: Buffer.from(dependencies.seal(value)), secret: body.secret }
+      return { name, sealedValue: dependencies.secrets.seal(value), secret: body.secret }
     })
     const names = new Set(sealed.map((variable) => variable.name))
     tell({ names: [...names], service: body.service })
     return once(async (tx) => {
-      await setVariables(tx, scope, sealed)
+      await setVariables(tx, scope, sealed, actor.name)
       const all = await listVariables(tx, { project: scope.project, environment: undefined, service: undefined })
       const items = all.filter((one) => names.has(one.name) && one.environment === scope.environment && one.service === scope.service)
-      return { items, next: null }
+      return { items: items.map((one) => viewOf(one, dependencies)), next: null }
     })
   },
 
@@ -45,6 +47,12 @@ export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unse
       }
       return null
     }),
+}
+
+/** Everything about a variable but its value (I8). */
+function viewOf({ sealedValue, ...record }: VariableRecord, { secrets }: ApiDependencies): Variable {
+  const about = secrets.describe(sealedValue, `variable ${record.project} ${record.name}`)
+  return { ...record, redacted: record.secret && about?.isRecognisable === true, fingerprint: about?.fingerprint ?? null }
 }
 
 /** The message never holds the value (I8). */

@@ -11,6 +11,8 @@ export interface VariableScope {
 export interface VariableRecord extends VariableScope {
   readonly name: string
   readonly secret: boolean
+  readonly sealedValue: Uint8Array
+  readonly setBy: string | null
   readonly updatedAt: string
 }
 
@@ -20,7 +22,7 @@ export async function listVariables(
   filter: { readonly project: string; readonly environment: string | undefined; readonly service: string | undefined },
 ): Promise<VariableRecord[]> {
   return db.query<VariableRecord>(
-    `select v.name, v.secret, v.updated_at as "updatedAt", p.name as project, e.name as environment, s.name as service
+    `select v.name, v.secret, v.sealed_value as "sealedValue", v.updated_by as "setBy", v.updated_at as "updatedAt", p.name as project, e.name as environment, s.name as service
        from variables v
        join projects p on p.id = v.project_id
        left join environments e on e.id = v.environment_id
@@ -37,15 +39,16 @@ export async function listVariables(
 export async function setVariables(
   tx: Queryable,
   scope: VariableScope,
-  variables: readonly { readonly name: string; readonly sealedValue: Buffer; readonly secret: boolean }[],
+  variables: readonly { readonly name: string; readonly sealedValue: Uint8Array; readonly secret: boolean }[],
+  setBy: string,
 ): Promise<void> {
   const ids = await ensureScope(tx, scope)
   for (const variable of variables) {
     await tx.query(
-      `insert into variables (project_id, environment_id, service_id, name, sealed_value, secret) values ($1, $2, $3, $4, $5, $6)
+      `insert into variables (project_id, environment_id, service_id, name, sealed_value, secret, updated_by) values ($1, $2, $3, $4, $5, $6, $7)
        on conflict (project_id, environment_id, service_id, name)
-       do update set sealed_value = excluded.sealed_value, secret = excluded.secret, updated_at = now()`,
-      [ids.projectId, ids.environmentId, ids.serviceId, variable.name, variable.sealedValue, variable.secret],
+       do update set sealed_value = excluded.sealed_value, secret = excluded.secret, updated_by = excluded.updated_by, updated_at = now()`,
+      [ids.projectId, ids.environmentId, ids.serviceId, variable.name, variable.sealedValue, variable.secret, setBy],
     )
   }
 }
@@ -62,4 +65,40 @@ export async function unsetVariable(tx: Queryable, scope: VariableScope, name: s
     [scope.project, scope.environment, scope.service, name],
   )
   return rows.length > 0
+}
+
+/** Makes the scope as far as it is missing. */
+export async function ensureScope(
+  tx: Queryable,
+  scope: VariableScope,
+): Promise<{ projectId: string; environmentId: string | null; serviceId: string | null }> {
+  const projectId = await ensureProject(tx, scope.project)
+  const named = async (table: 'environments' | 'services', id: string, name: string) => {
+    await tx.query(`insert into ${table} (id, project_id, name) values ($1, $2, $3) on conflict (project_id, name) do nothing`, [
+      id,
+      projectId,
+      name,
+    ])
+    const [row] = await tx.query<{ id: string }>(`select id from ${table} where project_id = $1 and name = $2`, [projectId, name])
+    if (row === undefined) throw new Error(`a row of ${table} was not written`)
+    return row.id
+  }
+  return {
+    projectId,
+    environmentId:
+      scope.environment === null
+        ? null
+        : await named('environments', randomId<EnvironmentId>(ID_PREFIXES.EnvironmentId), scope.environment),
+    serviceId: scope.service === null ? null : await named('services', randomId<ServiceId>(ID_PREFIXES.ServiceId), scope.service),
+  }
+}
+
+export async function ensureProject(tx: Queryable, name: string): Promise<string> {
+  await tx.query('insert into projects (id, name) values ($1, $2) on conflict (name) do nothing', [
+    randomId<ProjectId>(ID_PREFIXES.ProjectId),
+    name,
+  ])
+  const [row] = await tx.query<{ id: string }>('select id from projects where name = $1', [name])
+  if (row === undefined) throw new Error('a project was not written')
+  return row.id
 }
