@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { isAbsolute, join } from 'node:path'
 import { parseKeys } from '../core/key-file.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
@@ -97,7 +96,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     about: 'File with that key, a line each if there are several; made when missing. Only its owner may read it (mode 0600).',
     example: '/etc/shiplock/secret-key',
     defaultText: '`secret-key` in the data directory',
-    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    parse: absolutePath,
     default: () => null,
   },
   maxConcurrentBuilds: {
@@ -269,7 +268,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     about: 'PEM file with the certificate authorities of your git hosts, in place of those of the system.',
     example: '/etc/ssl/certs/company-ca.pem',
     defaultText: 'those of the system',
-    parse: (text) => (isAbsolute(text) && !text.includes('\0') ? { value: text } : { problem: 'must be an absolute path' }),
+    parse: absolutePath,
     default: () => null,
   },
   crashAt: {

@@ -11,7 +11,7 @@ import type { RouteSpec } from './route.ts'
 import { Scan } from './scan.ts'
 import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
 import { SECRET_ROUTES } from './secret-routes.ts'
-import { Health, QueueEntry, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
+import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
 import { ScaleService, Service, ServiceDetail } from './service.ts'
 
 const byId = z.strictObject({ id })

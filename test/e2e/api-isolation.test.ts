@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import type { RouteSpec, Within } from '../../src/contract/route.ts'
 import { type OperationId, ROUTES } from '../../src/contract/routes.ts'
+import { PUBLISHED_HOST_KEYS } from '../../src/core/known-hosts.ts'
 import type { ScopedRow } from '../../src/domain/access.ts'
 import type { ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import { type ApiFixture, startApi } from '../support/api-fixture.ts'
@@ -65,6 +66,8 @@ const BODIES: Readonly<Record<OperationWithBody, (names: Names) => readonly unkn
     { member, name: 'new' },
   ],
   createServerToken: () => [{ name: 'new' }],
+  pinHostKeys: () => [{ lines: [PUBLISHED_HOST_KEYS[0]?.line] }],
+  setGitToken: () => [{ token: 'x'.repeat(20) }],
 }
 
 /** Path and query parameters that name something of a project. */
@@ -78,9 +81,24 @@ const PARAMETERS: Readonly<Record<string, (names: Names) => string>> = {
   release: () => '1',
   confirm: ({ project }) => project,
   actor: () => 'someone',
+  host: () => 'git.example.com',
 }
 /** Those that don't. */
-const NEUTRAL = ['cursor', 'limit', 'after', 'since', 'tail', 'follow', 'status', 'type', 'force', 'variables', 'layer', 'action']
+const NEUTRAL = [
+  'cursor',
+  'limit',
+  'after',
+  'since',
+  'tail',
+  'follow',
+  'status',
+  'type',
+  'force',
+  'variables',
+  'layer',
+  'action',
+  'replace',
+]
 
 /** `{id}` of a path, by the kind of row. */
 const ROWS: Readonly<Record<ScopedRow, (names: Names) => string>> = {
@@ -167,6 +185,7 @@ function comparable(answer: { status: number; type: string; text: string }, name
   return text
     .replaceAll(/\b(dep|env|svc|sen|tok|mem|prj)_[0-9a-z]{20}\b/g, '<id>')
     .replaceAll(/slk_[\w-]{43}/g, '<token>')
+    .replaceAll(/AAAAC3NzaC1lZDI1NTE5\S*|SHA256:[\w+/]{43}/g, '<key>')
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
 }
 
@@ -204,6 +223,8 @@ describe('I10: what a project can’t see is for it as if it did not exist', () 
       '/v1/variables',
       '/v1/caches',
       '/v1/freezes',
+      '/v1/git-tokens',
+      '/v1/services/theirs-web/deploy-key',
     ]) {
       const answer = await send(ROUTES.getQueue, { path, body: undefined }, token)
       expect(answer.status, path).toBe(200)

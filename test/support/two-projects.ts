@@ -127,6 +127,12 @@ async function seedTheirs(db: Queryable): Promise<void> {
   await deployment(THEIRS.deployment, 'running', true, null)
   await deployment(of('dep_wait'), 'pending', false, null)
   await db.query(
+    `insert into deploy_keys (id, project_id, service_id, public_key, fingerprint, sealed_private_key, known_hosts)
+     values ($1, $2, $3, $4, $4, '\\x00', '')`,
+    [of('dky'), prj, svc, SECRET_MARK],
+  )
+  await db.query(`insert into git_tokens (project_id, host, username, sealed_token) values ($1, $2, $2, '\\x00')`, [prj, SECRET_MARK])
+  await db.query(
     `insert into releases (id, service_environment_id, number, deployment_id, revision, artifact, config, trigger, sealed_variables)
      values ($1, $2, 1, $3, $4, $5, '{}', $6, '\\x00')`,
     [
@@ -184,6 +190,7 @@ export async function resetMine(db: Queryable): Promise<void> {
     'delete from services where project_id = $1',
     `delete from environments where project_id = $1 and name not in ('production', 'staging')`,
     'delete from freezes where project_id = $1',
+    'delete from git_tokens where project_id = $1',
     'delete from members where project_id = $1',
     `delete from tokens where project_id = $1 and name <> 'someone'`,
     'delete from events where project_id = $1',

@@ -4,6 +4,7 @@ import { PUBLISHED_HOST_KEYS, parseHostKeyLine } from '../../core/known-hosts.ts
 import { createSshKey } from '../../core/ssh-key.ts'
 import { tokenUsername } from '../../domain/git-host.ts'
 import type { Queryable } from '../../store/database.ts'
+import { ensureProject, ensureScope } from '../../store/sql/catalog.ts'
 import {
   type DeployKeyRecord,
   deleteDeployKey,
@@ -15,7 +16,6 @@ import {
   saveGitToken,
   savePinnedHosts,
 } from '../../store/sql/git-access.ts'
-import { ensureProject, ensureScope } from '../../store/sql/variables.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Handlers } from '../route-context.ts'
 

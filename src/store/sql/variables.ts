@@ -66,39 +66,3 @@ export async function unsetVariable(tx: Queryable, scope: VariableScope, name: s
   )
   return rows.length > 0
 }
-
-/** Makes the scope as far as it is missing. */
-export async function ensureScope(
-  tx: Queryable,
-  scope: VariableScope,
-): Promise<{ projectId: string; environmentId: string | null; serviceId: string | null }> {
-  const projectId = await ensureProject(tx, scope.project)
-  const named = async (table: 'environments' | 'services', id: string, name: string) => {
-    await tx.query(`insert into ${table} (id, project_id, name) values ($1, $2, $3) on conflict (project_id, name) do nothing`, [
-      id,
-      projectId,
-      name,
-    ])
-    const [row] = await tx.query<{ id: string }>(`select id from ${table} where project_id = $1 and name = $2`, [projectId, name])
-    if (row === undefined) throw new Error(`a row of ${table} was not written`)
-    return row.id
-  }
-  return {
-    projectId,
-    environmentId:
-      scope.environment === null
-        ? null
-        : await named('environments', randomId<EnvironmentId>(ID_PREFIXES.EnvironmentId), scope.environment),
-    serviceId: scope.service === null ? null : await named('services', randomId<ServiceId>(ID_PREFIXES.ServiceId), scope.service),
-  }
-}
-
-export async function ensureProject(tx: Queryable, name: string): Promise<string> {
-  await tx.query('insert into projects (id, name) values ($1, $2) on conflict (name) do nothing', [
-    randomId<ProjectId>(ID_PREFIXES.ProjectId),
-    name,
-  ])
-  const [row] = await tx.query<{ id: string }>('select id from projects where name = $1', [name])
-  if (row === undefined) throw new Error('a project was not written')
-  return row.id
-}
