@@ -120,8 +120,9 @@ async function assemble(
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.push(notices.close)
-  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, containerEngine }))
-  const api = createApi(composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, keyring: sealer, rotation }))
+  const api = createApi(
+    composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, containerEngine, keyring: sealer, rotation }),
+  )
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()
