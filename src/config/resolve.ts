@@ -66,6 +66,13 @@ export async function resolveService(request: ResolveRequest): Promise<ResolvedS
   return { config, origin: file.name, explanation, detected: found?.reasons ?? [], notes: service.notes }
 }
 
+/** The configuration of a ready image, which brings no file along: defaults, and what the image itself says about command and ports. */
+export function resolveImage(serviceName: string, reference: string): ResolvedService {
+  const origin = 'image'
+  const { config, explanation } = buildService(serviceName, { build: { image: reference } }, () => 'the command line')
+  return { config, origin, explanation, detected: [], notes: [] }
+}
+
 /** Names of the services that the source's file holds; the one that detection would make when there is no file. */
 export async function listServices(request: Omit<ResolveRequest, 'serviceName'>): Promise<readonly string[]> {
   const { files, root } = await openSource(request)

@@ -5,9 +5,6 @@ export type RegistryAuth = { readonly username: string; readonly password: strin
 /** By host: `ghcr.io`, `registry.example.com:5000`; Docker Hub is `docker.io`. */
 export type RegistryAuths = ReadonlyMap<string, RegistryAuth>
 
-/** The variable of a project, environment or service that holds its credentials, in the form of `docker login`'s config.json. */
-export const REGISTRY_AUTH_VARIABLE = 'REGISTRY_AUTH'
-
 const HUB_KEY = 'https://index.docker.io/v1/'
 const HUB_NAMES = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io', 'registry.hub.docker.com'])
 const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/

@@ -1,6 +1,7 @@
 import { createRedactor } from '../core/redact.ts'
 import type { Deployment } from '../domain/deployment.ts'
 import type { ReleaseId } from '../domain/ids.ts'
+import { REGISTRY_AUTH_VARIABLE } from '../domain/image-reference.ts'
 import type { Release } from '../domain/release.ts'
 import type { ServiceConfig } from '../domain/service-config.ts'
 import type { Queryable } from '../store/database.ts'
@@ -50,6 +51,19 @@ async function setLayers(
  * `variables: current`. The built-in ones always speak of the deployment at hand.
  */
 export async function instanceVariables(
+  dependencies: Pick<EngineDependencies, 'sealer' | 'resolveVariables'>,
+  db: Queryable,
+  about: { target: ServiceEnvironment; deployment: Deployment; release: Release | null; config: ServiceConfig },
+): Promise<Readonly<Record<string, string>>> {
+  return withoutRegistryAuth(await allVariables(dependencies, db, about))
+}
+
+/** Credentials for images are the engine's business, not the app's. */
+function withoutRegistryAuth({ [REGISTRY_AUTH_VARIABLE]: _, ...variables }: Readonly<Record<string, string>>) {
+  return variables
+}
+
+async function allVariables(
   dependencies: Pick<EngineDependencies, 'sealer' | 'resolveVariables'>,
   db: Queryable,
   about: { target: ServiceEnvironment; deployment: Deployment; release: Release | null; config: ServiceConfig },

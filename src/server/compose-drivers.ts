@@ -3,7 +3,7 @@ import { createTreeStore } from '../artifacts/tree-store.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
 import { buildLimits, createRecipeBuilder } from '../builders/recipe/recipe-builder.ts'
 import { createRuntimeLayers } from '../builders/recipe/runtime-layer-store.ts'
-import { resolveService } from '../config/resolve.ts'
+import { resolveImage, resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import type { Logger } from '../core/log.ts'
@@ -14,6 +14,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts'
 import { createGitSource } from '../sources/git.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
+import { composeImages } from './compose-images.ts'
 import { composeRegistry } from './compose-registry.ts'
 import { composeScanner } from './compose-scanner.ts'
 
@@ -28,6 +29,8 @@ export function composeDrivers(
     runtime: Runtime
     caches: BuildCaches
     containerEngine: ContainerEngine | null
+    /** On images that are built here. */
+    imageOwner: string
   },
 ): Drivers {
   const data = settings.dataDirectory
@@ -38,13 +41,18 @@ export function composeDrivers(
     ...(settings.buildMemoryMb === null ? {} : { memoryMb: settings.buildMemoryMb }),
   })
   const { bases } = settings
+  const images = containerEngine === null ? null : composeImages(settings, containerEngine, parts.imageOwner)
   return {
     sources: {
       git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), caFile: settings.gitCaFile, logger }),
       upload: parts.uploads,
-      image: null,
+      image: images?.source ?? null,
     },
-    builders: { recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }), dockerfile: null, image: null },
+    builders: {
+      recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }),
+      dockerfile: images?.dockerfile ?? null,
+      image: images?.ready ?? null,
+    },
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
     runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
     scanner: composeScanner(settings, containerEngine === null ? null : { DOCKER_HOST: containerEngine.address }),
@@ -56,6 +64,7 @@ export function composeDrivers(
         const resolved = await resolveService({ ...request, artifacts: runtime.capabilities.artifacts })
         return { config: resolved.config, origin: resolved.origin, detected: [...resolved.detected, ...resolved.notes] }
       },
+      resolveImage: ({ serviceName, reference }) => resolveImage(serviceName, reference),
     },
   }
 }

@@ -33,9 +33,9 @@ export async function composeRuntime(
   settings: Settings,
   logger: Logger,
   parts: { readonly trees: ProcessRuntime; readonly engine: ContainerEngine | null },
-): Promise<{ readonly runtime: Runtime; stop(): Promise<void> }> {
+): Promise<{ readonly runtime: Runtime; readonly imageOwner: string; stop(): Promise<void> }> {
   const { engine, trees } = parts
-  if (engine === null) return { runtime: trees, stop: async () => {} }
+  if (engine === null) return { runtime: trees, imageOwner: '', stop: async () => {} }
   const stateDirectory = containerDirectory(settings)
   const images = await DockerRuntime.open({ engine, stateDirectory, logger, reach: settings.containerAddress })
   const ping = async () => {
@@ -54,7 +54,7 @@ export async function composeRuntime(
     await engine.close()
   }
   // What was started as a process before the setting was changed goes on as one.
-  return { runtime: new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable }), stop }
+  return { runtime: new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable }), imageOwner: images.owner, stop }
 }
 
 function containerDirectory(settings: Settings): string {

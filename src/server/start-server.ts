@@ -98,10 +98,10 @@ async function assemble(
   await trees.open()
   stops.push(async () => trees.close())
   const containerEngine = await composeEngine(settings)
-  const { runtime, stop: letGoOfContainers } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
+  const { runtime, imageOwner, stop: letGoOfContainers } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
   stops.push(letGoOfContainers)
   const caches = createBuildCaches({ directory: join(data, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
-  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine })
+  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
   const engine: EngineDependencies = {
     database,
     drivers,

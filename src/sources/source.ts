@@ -1,4 +1,5 @@
 import type { Revision, Source } from '../domain/deployment.ts'
+import type { ProjectId } from '../domain/ids.ts'
 
 /** What may open a private repository. Secrets, for one fetch. */
 export interface SourceCredentials {
@@ -19,11 +20,17 @@ export interface FetchRequest {
   readonly directory: string
   /** Left out = none. */
   readonly credentials?: SourceCredentials
+  /** Whose source it is, for what only the project may reach. */
+  readonly scope?: {
+    readonly projectId: ProjectId
+    readonly project: string
+    readonly variables: () => Promise<Readonly<Record<string, string>>>
+  }
   readonly onLine: (line: string) => void
   readonly signal: AbortSignal
 }
 
-/** Brings the exact source into a fresh directory. A rerun starts from an empty one. Throws SOURCE_*, REF_NOT_FOUND, UPLOAD_REFUSED. */
+/** Brings the exact source into a fresh directory. A rerun starts from an empty one. Throws SOURCE_*, REF_NOT_FOUND, UPLOAD_REFUSED, IMAGE_*. */
 export interface SourceFetcher {
   readonly kind: Source['kind']
   /** Refuses what could never be fetched or is meant as an option, before anything is queued. */

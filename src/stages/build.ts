@@ -3,6 +3,8 @@ import type { Builder, BuildOutput, BuildRequest } from '../builders/builder.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Artifact } from '../domain/deployment.ts'
+import { REGISTRY_AUTH_VARIABLE } from '../domain/image-reference.ts'
+import type { BuildConfig } from '../domain/service-config.ts'
 import { refuseWithoutScanner } from './scan-required.ts'
 import { done, type Stage, type StageContext, skipped } from './stage.ts'
 
@@ -74,12 +76,19 @@ async function requestOf(context: StageContext): Promise<BuildRequest> {
     sourceDirectory: join(context.directories.workspace, context.deployment.options.rootDirectory ?? '.'),
     workDirectory: context.directories.scratch,
     cacheDirectory: context.directories.cache,
-    env: await context.buildVariables(),
+    env: buildEnvironment(config.build.kind, await context.buildVariables()),
     startCommands: config.run.startCommands,
     timeoutMs,
     onLine: (line, kind) => context.log(kind, line),
     signal: context.signal,
   }
+}
+
+/** A recipe's commands see all variables, so credentials for images are not among them. */
+function buildEnvironment(kind: BuildConfig['kind'], variables: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  if (kind !== 'recipe') return variables
+  const { [REGISTRY_AUTH_VARIABLE]: _, ...env } = variables
+  return env
 }
 
 async function isKept(context: StageContext, artifact: Artifact): Promise<boolean> {

@@ -1,8 +1,10 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ShiplockError } from '../core/errors.ts'
-import type { Revision } from '../domain/deployment.ts'
-import { done, type Stage, type StageContext } from './stage.ts'
+import type { Revision, Source } from '../domain/deployment.ts'
+import type { ServiceConfig } from '../domain/service-config.ts'
+import type { FetchRequest } from '../sources/source.ts'
+import { done, type ReadConfig, type Stage, type StageContext } from './stage.ts'
 
 /** Brings the exact source into a fresh directory and reads its configuration. */
 export const fetch: Stage = {
@@ -18,21 +20,11 @@ export const fetch: Stage = {
     // A rerun starts from nothing: half a checkout is not told from a whole one.
     await rm(workspace, { recursive: true, force: true })
     await mkdir(dirname(workspace), { recursive: true })
-    const revision = await fetcher.fetch({
-      source,
-      directory: workspace,
-      credentials: await context.credentials(),
-      onLine: (line) => context.log('engine', line),
-      signal: context.signal,
-    })
-    const { config, origin, detected } = await context.drivers.config.resolveService({
-      directory: workspace,
-      serviceName: context.names.service,
-      configPath: context.deployment.options.configPath,
-      rootDirectory: context.deployment.options.rootDirectory,
-    })
+    const revision = await fetcher.fetch({ ...requestOf(context, source, workspace), credentials: await context.credentials() })
+    const { config: read, origin, detected } = await readConfig(context, revision)
     for (const line of [`source: ${describe(revision)}`, `configuration: ${origin}`, ...detected]) context.log('engine', line)
-    await assertDeployable(context, config.build.kind)
+    await assertDeployable(context, read.build.kind)
+    const config = revision.kind === 'image' ? read : await pinImage(context, read)
     context.crashPoint('fetch.done-not-recorded')
     return done(describe(revision), { facts: { revision, workspace, config, configOrigin: origin } })
   },
@@ -42,6 +34,33 @@ export const fetch: Stage = {
   },
 }
 
+function requestOf(context: StageContext, source: Source, directory: string): FetchRequest {
+  const { deployment, names, signal } = context
+  return {
+    source,
+    directory,
+    scope: { projectId: deployment.projectId, project: names.project, variables: () => context.buildVariables() },
+    onLine: (line) => context.log('engine', line),
+    signal,
+  }
+}
+
+async function readConfig({ drivers, names, deployment, directories }: StageContext, revision: Revision): Promise<ReadConfig> {
+  if (revision.kind === 'image') return drivers.config.resolveImage({ serviceName: names.service, reference: revision.reference })
+  const { configPath, rootDirectory } = deployment.options
+  return drivers.config.resolveService({ directory: directories.workspace, serviceName: names.service, configPath, rootDirectory })
+}
+
+/** A configuration that names an image by tag means what the tag means now, in every later stage and every rollback. */
+async function pinImage(context: StageContext, config: ServiceConfig): Promise<ServiceConfig> {
+  const { image } = context.drivers.sources
+  if (config.build.kind !== 'image' || image === null) return config
+  const source: Source = { kind: 'image', reference: config.build.reference }
+  const revision = await image.fetch(requestOf(context, source, context.directories.workspace))
+  if (revision.kind !== 'image') throw new Error('the image source found something else')
+  return { ...config, build: { kind: 'image', reference: revision.reference } }
+}
+
 /** What can't work is refused before anything is built. */
 async function assertDeployable(context: StageContext, kind: keyof StageContext['drivers']['builders']): Promise<void> {
   if (context.drivers.builders[kind] === null) {
@@ -49,6 +68,11 @@ async function assertDeployable(context: StageContext, kind: keyof StageContext[
       hint: 'Use a recipe (build.buildCommands, build.deployFiles), or configure a container engine on the server.',
     })
   }
+  if (kind === 'recipe' || context.drivers.runtime.capabilities.artifacts.includes('image')) return
+  const what = kind === 'image' ? 'build.image' : 'build.dockerfile'
+  throw new ShiplockError('ENGINE_UNREACHABLE', `${what} needs a container engine, and none answers this server`, {
+    hint: 'Start Docker or Podman on the server, or name its socket in SHIPLOCK_CONTAINER_ENGINE; or build with a recipe.',
+  })
 }
 
 function describe(revision: Revision): string {

@@ -26,7 +26,15 @@ export interface ConfigReader {
     readonly serviceName: string
     readonly configPath: string | null
     readonly rootDirectory: string | null
-  }): Promise<{ readonly config: ServiceConfig; readonly origin: string; readonly detected: readonly string[] }>
+  }): Promise<ReadConfig>
+  /** For a ready image, which brings no configuration along. */
+  resolveImage(request: { readonly serviceName: string; readonly reference: string }): ReadConfig
+}
+
+export interface ReadConfig {
+  readonly config: ServiceConfig
+  readonly origin: string
+  readonly detected: readonly string[]
 }
 
 /** Everything outside that a stage may act on. */

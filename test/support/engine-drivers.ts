@@ -45,6 +45,9 @@ export function fakeConfigReader(repository: FakeRepository): ConfigReader {
       if (commit === undefined) throw new ShiplockError('CONFIG_NOT_FOUND', 'no such commit')
       return { config: commit.config, origin: 'a test', detected: [] }
     },
+    resolveImage: () => {
+      throw new ShiplockError('CONFIG_INVALID', 'the fake takes no images')
+    },
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ContainerEngine } from '../../container-engine/engine.ts'
-import { findImageFacts, type ImageFacts } from '../../container-engine/image-facts.ts'
+import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { cliConfig, type RegistryAuths } from '../../container-engine/registry-auth.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { type CommandResult, runCommand } from '../../core/exec.ts'
@@ -14,6 +14,7 @@ import type { Digest } from '../../domain/ids.ts'
 import type { DockerfileBuild } from '../../domain/service-config.ts'
 import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
 import { BuildLog } from '../recipe/build-log.ts'
+import { assertStartable } from '../startable.ts'
 import { type BuildCommand, buildArguments } from './build-command.ts'
 import { locateContext } from './build-context.ts'
 import { endBuildProcesses, markOf } from './build-processes.ts'
@@ -189,12 +190,6 @@ class DockerfileBuilder implements Builder {
     this.#client = { found, until: performance.now() + CLIENT_MEMORY_MS }
     return found
   }
-}
-
-/** An image that says nothing about what to run is refused before anything is started. */
-export function assertStartable(facts: Pick<ImageFacts, 'command'>, startCommands: readonly string[], what: string): void {
-  if (facts.command !== null || startCommands.length > 0) return
-  throw new ShiplockError('START_COMMAND_MISSING', `${what} has neither CMD nor ENTRYPOINT, and the configuration has no run.start`)
 }
 
 async function writeSecrets(
