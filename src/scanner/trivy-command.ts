@@ -14,13 +14,22 @@ export interface TrivyOptions {
   /** Nothing is fetched: the databases are put into the cache directory by other means. */
   readonly isOffline: boolean
   readonly timeoutMs: number
-  /** How a container engine is reached, e.g. DOCKER_HOST; null = none is: images are read from their registry. */
-  readonly engine: Readonly<Record<string, string>> | null
+  /** The container engine that has the images; null = none does: they are read from their registry. */
+  readonly engine: ImageEngine | null
 }
+
+export interface ImageEngine {
+  /** How Trivy reaches it: DOCKER_HOST. Podman's socket speaks the same language. */
+  readonly environment: Readonly<Record<string, string>>
+  /** The id of exactly the image that will run; null = the engine does not have it. */
+  findImage(artifact: ImageArtifact, signal: AbortSignal): Promise<string | null>
+}
+
+export type ImageArtifact = Extract<Artifact, { kind: 'image' }>
 
 /** One run of Trivy. */
 export type TrivyTarget =
-  | { readonly command: 'image'; readonly name: string }
+  | { readonly command: 'image'; readonly name: string; readonly source: 'docker' | 'remote' }
   /** Lock files and the like: what a project says it needs. */
   | { readonly command: 'fs'; readonly directory: string }
   /** Installed packages, jars, programs: what is there. */
@@ -38,9 +47,7 @@ export interface RunVariant {
  * A stored tree is both a project and its outcome, and each command is blind to what the other one reads: `fs` to node_modules, wheels, jars
  * and programs, `rootfs` to lock files (Trivy's table of languages). So both look at it.
  */
-export function targetsOf(artifact: Artifact, directory: string | null, layerDirectory: string | null): TrivyTarget[] {
-  if (artifact.kind === 'image') return [{ command: 'image', name: imageName(artifact) }]
-  if (directory === null) throw new Error('a tree without its directory can not be scanned')
+export function treeTargets(directory: string, layerDirectory: string | null): TrivyTarget[] {
   return [
     { command: 'fs', directory },
     { command: 'rootfs', directory },
@@ -48,9 +55,10 @@ export function targetsOf(artifact: Artifact, directory: string | null, layerDir
   ]
 }
 
-/** By content, never by a tag: `name@sha256:…`, or the id under which the engine has it. */
-function imageName(artifact: Extract<Artifact, { kind: 'image' }>): string {
-  return artifact.reference.includes('@sha256:') ? artifact.reference : artifact.digest
+/** By content, never by a tag: the engine's id of it, or `name@sha256:…` in its registry. null = there is nothing to ask for. */
+export function imageTarget({ reference }: Pick<ImageArtifact, 'reference'>, engineId: string | null): TrivyTarget | null {
+  if (engineId !== null) return { command: 'image', name: engineId, source: 'docker' }
+  return reference.includes('@sha256:') ? { command: 'image', name: reference, source: 'remote' } : null
 }
 
 /** The argv after the program's name. Flags that younger versions only know are variables (`environmentOf`): Trivy ignores unknown ones. */
@@ -64,10 +72,9 @@ export function argumentsOf(target: TrivyTarget, options: TrivyOptions, variant:
     ...(isOffline ? ['--offline-scan'] : []),
   ]
   if (target.command !== 'image') return [target.command, ...flags, target.directory]
-  const sources = [...(options.engine === null ? [] : ['docker']), ...(target.name.includes('@') ? ['remote'] : [])]
   const own = [
-    // An id is known to an engine only; by name it would be looked for on Docker Hub.
-    ...['--image-src', sources.length === 0 ? 'docker' : sources.join(',')],
+    // One source only: what an engine does not know by its id would be looked for on Docker Hub, under that name.
+    ...['--image-src', target.source],
     ...(server === null ? ['--cache-backend', variant.inMemory ? 'memory' : 'fs'] : []),
   ]
   return ['image', ...flags, ...own, target.name]
@@ -91,6 +98,6 @@ export function environmentOf(options: TrivyOptions, workDirectory: string): Rec
     TRIVY_DISABLE_TELEMETRY: 'true',
     TRIVY_SKIP_VERSION_CHECK: 'true',
     ...(options.server?.token == null ? {} : { TRIVY_TOKEN: options.server.token }),
-    ...(options.engine ?? {}),
+    ...(options.engine?.environment ?? {}),
   }
 }

@@ -9,7 +9,15 @@ import { printable } from '../core/printable.ts'
 import { createRedactor } from '../core/redact.ts'
 import type { ScanReport } from '../domain/scan-report.ts'
 import type { Scanner, ScannerHealth, ScanRequest, ScanRules } from './scanner.ts'
-import { argumentsOf, environmentOf, type RunVariant, type TrivyOptions, type TrivyTarget, targetsOf } from './trivy-command.ts'
+import {
+  argumentsOf,
+  environmentOf,
+  imageTarget,
+  type RunVariant,
+  type TrivyOptions,
+  type TrivyTarget,
+  treeTargets,
+} from './trivy-command.ts'
 import { canGoOnWithOldDatabase, explainFailure, isCacheBusy, tailOf } from './trivy-failure.ts'
 import { mergeFindings, parseTrivyReport, type TrivyFindings } from './trivy-report.ts'
 import { withTurn } from './turn.ts'
@@ -61,12 +69,26 @@ async function scan(trivy: Trivy): Promise<ScanReport> {
   refuseMalicious((await trivy.version()).version)
   const { request, options } = trivy
   const runs: TrivyFindings[] = []
-  for (const target of targetsOf(request.artifact, request.artifactDirectory, request.layerDirectory)) runs.push(await trivy.run(target))
+  for (const target of await targetsOf(request, options)) runs.push(await trivy.run(target))
   // After the runs: the first of them may have fetched a newer database.
   const { version, databaseAt } = await trivy.version()
   const now = options.clock.now()
   const notes = [...trivy.notes, ...ageNote(databaseAt, now)]
   return mergeFindings(runs, { version, databaseAt, scannedAt: new Date(now).toISOString(), notes })
+}
+
+async function targetsOf(
+  { artifact, artifactDirectory, layerDirectory, signal }: Trivy['request'],
+  { engine }: TrivyOptions,
+): Promise<TrivyTarget[]> {
+  if (artifact.kind === 'image') {
+    const target = imageTarget(artifact, engine === null ? null : await engine.findImage(artifact, signal))
+    if (target !== null) return [target]
+    const where = engine === null ? 'no container engine is in use here' : 'the container engine does not have it'
+    throw new ShiplockError('SCANNER_FAILED', `there is no image ${artifact.digest} to scan: ${where}`)
+  }
+  if (artifactDirectory === null) throw new Error('a tree without its directory can not be scanned')
+  return treeTargets(artifactDirectory, layerDirectory)
 }
 
 /** One scan: its runs share what was learnt on the way. */

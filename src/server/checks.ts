@@ -86,7 +86,7 @@ const ENGINE_MS = 3000
 export async function diagnose(settings: Settings): Promise<Finding[]> {
   await mkdir(settings.dataDirectory, { recursive: true, mode: 0o711 })
   const sandbox = await createSandbox({ stateDirectory: join(settings.dataDirectory, 'sandbox'), logger: createLogger('silent') })
-  const scanner = await composeScanner(settings).check(AbortSignal.timeout(5000))
+  const scanner = await composeScanner(settings, null).check(AbortSignal.timeout(5000))
   const store =
     settings.databaseUrl === null
       ? (await diagnoseEmbedded(settings.dataDirectory)).map((entry) =>

@@ -55,7 +55,7 @@ export function composeDrivers(
     },
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
     runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
-    scanner: composeScanner(settings, containerEngine === null ? null : { DOCKER_HOST: containerEngine.address }),
+    scanner: composeScanner(settings, containerEngine),
     registry: composeRegistry(settings, containerEngine === null ? null : createEngineImages(containerEngine)),
     runtime,
     edge: parts.edge,

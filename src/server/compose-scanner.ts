@@ -1,11 +1,14 @@
 import { join } from 'node:path'
 import type { Settings } from '../config/settings.ts'
+import type { ContainerEngine } from '../container-engine/engine.ts'
 import { systemClock } from '../core/clock.ts'
+import { findEngineImage } from '../runtimes/docker/image-of.ts'
 import { DEFAULT_ON_FAILURE, type Scanner } from '../scanner/scanner.ts'
 import { createTrivyScanner } from '../scanner/trivy.ts'
+import type { ImageEngine } from '../scanner/trivy-command.ts'
 
-/** `engine`: how Trivy reaches the container engine that has the images, as variables of its environment; null = there is none. */
-export function composeScanner(settings: Settings, engine: Readonly<Record<string, string>> | null = null): Scanner {
+/** `engine`: the one that has the images; null = there is none. */
+export function composeScanner(settings: Settings, engine: ContainerEngine | null): Scanner {
   const { scanWithoutScanner: all } = settings
   return createTrivyScanner({
     program: settings.trivy,
@@ -16,8 +19,16 @@ export function composeScanner(settings: Settings, engine: Readonly<Record<strin
     javaDatabaseRepositories: settings.trivyJavaDbRepository,
     isOffline: settings.trivyOffline,
     timeoutMs: settings.scanTimeoutMs,
-    engine,
+    engine: engine === null ? null : imageEngine(engine),
     rules: { onFailure: all === null ? DEFAULT_ON_FAILURE : { image: all, tree: all }, reuseMs: settings.scanReuseMs },
     clock: systemClock,
   })
+}
+
+/** What is scanned is what will run: found by the same rule. */
+function imageEngine(engine: ContainerEngine): ImageEngine {
+  return {
+    environment: { DOCKER_HOST: engine.address },
+    findImage: async (artifact, signal) => (await findEngineImage(engine, artifact, signal))?.id ?? null,
+  }
 }

@@ -8,12 +8,14 @@ import type { Artifact } from '../../src/domain/deployment.ts'
 import type { Digest } from '../../src/domain/ids.ts'
 import { DEFAULT_ON_FAILURE } from '../../src/scanner/scanner.ts'
 import { createTrivyScanner, type TrivyScannerOptions } from '../../src/scanner/trivy.ts'
+import type { ImageEngine } from '../../src/scanner/trivy-command.ts'
 import { eventually } from '../support/eventually.ts'
 import { type TrivyPlan, TrivyStandIn } from '../support/trivy.ts'
 
 const DIGEST = `sha256:${'5e'.repeat(32)}` as Digest
 const TREE: Artifact = { kind: 'tree', digest: DIGEST, files: 1, bytes: 1 }
 const IMAGE: Artifact = { kind: 'image', digest: DIGEST, reference: 'shop/api:build', command: null, exposedPorts: [] }
+const ENGINE: ImageEngine = { environment: { DOCKER_HOST: 'unix:///tmp/engine.sock' }, findImage: async () => DIGEST }
 
 let trivy: TrivyStandIn
 let directory: string
@@ -39,7 +41,7 @@ function scannerOf(options: Partial<TrivyScannerOptions> = {}) {
     javaDatabaseRepositories: [],
     isOffline: false,
     timeoutMs: 20_000,
-    engine: null,
+    engine: ENGINE,
     rules: { onFailure: DEFAULT_ON_FAILURE, reuseMs: 0 },
     clock: systemClock,
     ...options,
@@ -85,9 +87,10 @@ describe('what comes of a scan', () => {
   })
 
   it('of an image: the engine is named in the environment', async () => {
-    const report = await scan({ artifact: IMAGE, engine: { DOCKER_HOST: 'unix:///tmp/engine.sock' } })
+    const report = await scan({ artifact: IMAGE })
     expect(report.counts).toMatchObject({ critical: 2, high: 1 })
     expect(trivy.scans()[0]?.env.DOCKER_HOST).toBe('unix:///tmp/engine.sock')
+    expect(trivy.scans()[0]?.args.at(-1)).toBe(DIGEST)
   })
 
   it("stands in an empty directory, so that an app's .trivyignore or trivy.yaml waives nothing", async () => {
@@ -132,6 +135,12 @@ describe('a scan that fails says why', () => {
     const { message, hint } = await refusal({}, { isOffline: true })
     expect(message).toContain('has no database and may not fetch one')
     expect(hint).toContain('SHIPLOCK_TRIVY_OFFLINE')
+  })
+
+  it('an image that is nowhere to be had', async () => {
+    const gone = { ...ENGINE, findImage: async () => null }
+    expect((await refusal({}, { artifact: IMAGE, engine: gone })).message).toContain('the container engine does not have it')
+    expect((await refusal({}, { artifact: IMAGE, engine: null })).message).toContain('no container engine is in use here')
   })
 
   it('too slow: ended, with all of its processes', async () => {
