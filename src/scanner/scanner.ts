@@ -36,6 +36,8 @@ export interface Scanner {
   missing(): Promise<string | null>
   /** What is in the artifact, without any judgement. Throws SCANNER_FAILED with the reason, and the signal's reason when that aborts. */
   scan(request: ScanRequest): Promise<ScanReport>
+  /** Ends and removes what a scan in that work directory left, on this host; nothing there is success. */
+  cleanUp(workDirectory: string): Promise<void>
 }
 
 /** Without a word from the server's owner: an image nobody looked into is not deployed, a tree of files is, with the fact on record. */

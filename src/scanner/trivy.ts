@@ -1,4 +1,4 @@
-import { access, constants, mkdir, rm } from 'node:fs/promises'
+import { access, constants, mkdir } from 'node:fs/promises'
 import { delimiter, isAbsolute, join } from 'node:path'
 import { z } from 'zod'
 import type { Clock } from '../core/clock.ts'
@@ -8,6 +8,7 @@ import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
 import { createRedactor } from '../core/redact.ts'
 import type { ScanReport } from '../domain/scan-report.ts'
+import { clearWork, noteRunning } from './left-running.ts'
 import type { Scanner, ScannerHealth, ScanRequest, ScanRules } from './scanner.ts'
 import {
   argumentsOf,
@@ -32,6 +33,9 @@ const INSTALL_HINT =
 /** Releases that were not Aqua's: GHSA-69fq-xp46-6x23. */
 const MALICIOUS = ['0.69.4', '0.69.5', '0.69.6']
 
+/** Where Trivy stands and has its temporary files: nothing of the app, and nothing of ours. */
+const ROOM = 'room'
+
 interface Version {
   readonly version: string | null
   readonly databaseAt: string | null
@@ -48,13 +52,15 @@ export function createTrivyScanner(options: TrivyScannerOptions): Scanner {
     scan: async (request) => {
       const program = await findProgram(options)
       if (program === null) throw new ShiplockError('SCANNER_FAILED', whatIsMissing(options), { hint: INSTALL_HINT })
-      await mkdir(request.workDirectory, { recursive: true, mode: 0o700 })
+      await clearWork(request.workDirectory)
+      await mkdir(join(request.workDirectory, ROOM), { recursive: true, mode: 0o700 })
       try {
         return await inTurn(options, request, () => scan(new Trivy(program, options, request)))
       } finally {
-        await rm(request.workDirectory, { recursive: true, force: true })
+        await clearWork(request.workDirectory)
       }
     },
+    cleanUp: clearWork,
   }
 }
 
@@ -94,7 +100,8 @@ async function targetsOf(
 /** One scan: its runs share what was learnt on the way. */
 class Trivy {
   readonly options: TrivyScannerOptions
-  readonly request: Pick<ScanRequest, 'artifact' | 'artifactDirectory' | 'layerDirectory' | 'workDirectory' | 'onLine' | 'signal'>
+  /** Without a work directory only the version can be asked for. */
+  readonly request: Omit<ScanRequest, 'workDirectory'> & { readonly workDirectory: string | null }
   readonly notes: string[] = []
   readonly #program: string
   readonly #redact: (line: string) => string
@@ -141,10 +148,12 @@ class Trivy {
 
   async #exec(args: readonly string[], timeoutMs: number): Promise<CommandResult> {
     const { signal, workDirectory, onLine } = this.request
+    const room = workDirectory === null ? '/' : join(workDirectory, ROOM)
     const result = await runCommand(this.#program, args, {
-      // An empty directory of ours: Trivy reads trivy.yaml and .trivyignore from where it stands, and must not find the app's.
-      cwd: workDirectory,
-      env: environmentOf(this.options, workDirectory),
+      // Trivy reads trivy.yaml and .trivyignore from where it stands, and must not find the app's.
+      cwd: room,
+      env: environmentOf(this.options, room),
+      ...(workDirectory === null ? {} : { onSpawn: (pid) => noteRunning(workDirectory, pid) }),
       timeoutMs,
       signal,
       stdoutBytesMax: LIMITS.scanReportBytes,
@@ -166,7 +175,7 @@ const VERSION_MS = 30_000
 async function check(options: TrivyScannerOptions, signal: AbortSignal): Promise<ScannerHealth> {
   const program = await findProgram(options)
   if (program === null) return { ok: false, summary: `no vulnerability scanner: ${whatIsMissing(options)}`, hint: INSTALL_HINT }
-  const request = { ...NO_ARTIFACT, workDirectory: '/', onLine: () => {}, signal }
+  const request = { ...NO_ARTIFACT, workDirectory: null, onLine: () => {}, signal }
   try {
     const { version, databaseAt } = await new Trivy(program, options, request).version()
     refuseMalicious(version)

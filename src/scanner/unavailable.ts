@@ -8,6 +8,7 @@ export function createUnavailableScanner(reason: string): Scanner {
     rules: { onFailure: DEFAULT_ON_FAILURE, reuseMs: 0 },
     check: async () => ({ ok: false, summary: `no vulnerability scanner: ${reason}`, hint: null }),
     missing: async () => reason,
+    cleanUp: async () => {},
     scan: () => Promise.reject(new ShiplockError('SCANNER_FAILED', reason)),
   }
 }

@@ -33,6 +33,14 @@ export const scan: Stage = {
     }
     return judge(context, report, { report: context.deployment.id, subject })
   },
+
+  async undo(context) {
+    await context.drivers.scanner.cleanUp(workDirectoryOf(context))
+  },
+}
+
+function workDirectoryOf({ directories }: StageContext): string {
+  return join(directories.scratch, 'scan')
 }
 
 async function requestOf(context: StageContext) {
@@ -42,7 +50,7 @@ async function requestOf(context: StageContext) {
     artifact,
     artifactDirectory: await artifactDirectoryOf(context.drivers, artifact),
     layerDirectory: support?.layer?.directory ?? null,
-    workDirectory: join(context.directories.scratch, 'scan'),
+    workDirectory: workDirectoryOf(context),
     onLine: (line: string) => context.log('engine', line, 'scan'),
     signal: context.signal,
   }

@@ -27,6 +27,7 @@ class FakeScanner implements Scanner {
 
   check = async () => ({ ok: true, summary: 'fake', hint: null })
   missing = async () => this.absent
+  cleanUp = async () => {}
   scan = async (): Promise<ScanReport> => {
     this.scans++
     if (this.absent !== null) throw new ShiplockError('SCANNER_FAILED', this.absent)

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -53,14 +55,15 @@ interface ScanChanges extends Partial<TrivyScannerOptions> {
   readonly signal?: AbortSignal
   readonly onLine?: (line: string) => void
   readonly layerDirectory?: string
+  readonly workDirectory?: string
 }
 
-function scan({ artifact = TREE, signal, onLine, layerDirectory, ...options }: ScanChanges = {}) {
+function scan({ artifact = TREE, signal, onLine, layerDirectory, workDirectory, ...options }: ScanChanges = {}) {
   return scannerOf(options).scan({
     artifact,
     artifactDirectory: artifact.kind === 'tree' ? join(directory, 'tree') : null,
     layerDirectory: layerDirectory ?? null,
-    workDirectory: mkdtempSync(join(directory, 'work-')),
+    workDirectory: workDirectory ?? mkdtempSync(join(directory, 'work-')),
     onLine: onLine ?? (() => {}),
     signal: signal ?? new AbortController().signal,
   })
@@ -229,6 +232,23 @@ describe('several scans at once', () => {
   }
 })
 
+it('I5: what a killed server left running is ended by the next scan there, and by the undo', async () => {
+  for (const next of ['scan', 'undo'] as const) {
+    trivy.forget()
+    trivy.plan({ sleepMs: 60_000 })
+    const workDirectory = join(directory, 'left')
+    const dying = spawn(process.execPath, ['--input-type=module', '-e', DYING_SERVER, trivy.program, workDirectory], { stdio: 'ignore' })
+    await once(dying, 'exit')
+    await eventually(async () => expect(trivy.scans()).toHaveLength(1))
+    const [left] = trivy.scans()
+    expect(isAlive(left?.pid)).toBe(true)
+    trivy.plan({})
+    if (next === 'undo') await scannerOf().cleanUp(workDirectory)
+    else await scan({ workDirectory })
+    expect(isAlive(left?.pid)).toBe(false)
+  }
+})
+
 it('a cancel ends the program and gives the reason on', async () => {
   trivy.plan({ sleepMs: 60_000 })
   const abort = new AbortController()
@@ -268,6 +288,21 @@ describe('the check', () => {
     expect(await scannerOf().check(signal)).toMatchObject({ ok: false, summary: expect.stringContaining('GHSA-69fq-xp46-6x23') })
   })
 })
+
+/** Starts the program as the driver does, notes it as the driver does, and is gone. */
+const DYING_SERVER = `
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+const [program, directory] = process.argv.slice(1)
+mkdirSync(directory + '/room', { recursive: true })
+const args = ['fs', '--format', 'json', '--cache-dir', directory + '/cache', directory]
+const child = spawn(program, args, { cwd: directory + '/room', detached: true, stdio: 'ignore' })
+const stat = readFileSync('/proc/' + child.pid + '/stat', 'latin1')
+const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+writeFileSync(directory + '/running.json', JSON.stringify({ pid: child.pid, startTicks, bootId }))
+process.exit()
+`
 
 const ENDLESS = `
 if (process.argv[2] === 'version') process.stdout.write('{"Version":"0.69.3"}')

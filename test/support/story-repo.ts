@@ -22,6 +22,7 @@ export interface Behaviour {
 }
 
 export interface StoryConfig {
+  readonly scan?: Readonly<Record<string, unknown>>
   readonly build?: Readonly<Record<string, unknown>>
   readonly run?: Readonly<Record<string, unknown>>
   readonly deploy?: Readonly<Record<string, unknown>>
