@@ -21,6 +21,7 @@ export class ChangeRecord {
   readonly #request: Facts
   #told: Facts = {}
   #target: string | null = null
+  #project: string | null = null
   #isPending = true
 
   constructor(actor: Actor, rule: AuditRule, concern: Concern, { params, query, body }: Parsed) {
@@ -40,9 +41,10 @@ export class ChangeRecord {
     this.#isPending = false
   }
 
-  tell(facts: Facts, target?: string): void {
+  tell(facts: Facts, about: { readonly target?: string; readonly project?: string } = {}): void {
     this.#told = { ...this.#told, ...facts }
-    this.#target = target ?? this.#target
+    this.#target = about.target ?? this.#target
+    this.#project = about.project ?? this.#project
   }
 
   async write(tx: Queryable, answer: unknown): Promise<void> {
@@ -52,7 +54,8 @@ export class ChangeRecord {
       tokenId,
       address,
       action: this.#rule.action,
-      ...this.#concern,
+      project: this.#project ?? this.#concern.project,
+      environment: this.#concern.environment,
       target: this.#target ?? this.#targetOf(answer),
       data: this.#data(),
     })

@@ -5,12 +5,12 @@ import { z } from 'zod'
 import type { RouteSpec } from '../contract/route.ts'
 import { type OperationId, ROUTES } from '../contract/routes.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
-import { LIMITS } from '../core/limits.ts'
-import type { Database } from '../store/database.ts'
-import { type Actor, assertTrustedHost, authenticate } from './access.ts'
-import { type Access, accessOf, assertVerb, authorize, NO_ACCESS } from './authorize.ts'
+import { assertTrustedHost } from './access.ts'
+import { Admission } from './admission.ts'
+import { type Access, authorize } from './authorize.ts'
 import { ChangeRecord } from './change-record.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { OpenStreams } from './open-streams.ts'
 import { parseInput } from './parse-input.ts'
 import { problemResponse } from './problem.ts'
 import { readJson } from './read-body.ts'
@@ -33,7 +33,6 @@ import { serviceHandlers } from './routes/services.ts'
 import { tokenHandlers } from './routes/tokens.ts'
 import { variableHandlers } from './routes/variables.ts'
 import { runOnce } from './run-once.ts'
-import { SseConnection } from './sse.ts'
 import { Topics } from './topics.ts'
 
 type Env = { Bindings: HttpBindings }
@@ -59,7 +58,6 @@ const HANDLERS: Handlers = {
   ...repositoryHandlers,
 }
 const NOTHING = z.strictObject({})
-const NOBODY: Actor = { tokenId: '', name: 'anonymous', address: null }
 
 /** The HTTP API of `ROUTES`, for a Node server (it writes streams to the socket itself). */
 export function createApi(dependencies: ApiDependencies): Api {
@@ -68,7 +66,8 @@ export function createApi(dependencies: ApiDependencies): Api {
     dependencies,
     topics: new Topics(dependencies.database, dependencies.notices, dependencies.logger),
     startedAt: new Date(dependencies.clock.now()).toISOString(),
-    streams: new Set(),
+    streams: new OpenStreams(dependencies.database, dependencies.logger),
+    admission: new Admission(dependencies),
   }
   app.use(async (context, next) => {
     const { host, origin } = context.env.incoming.headers
@@ -90,13 +89,14 @@ interface Shared {
   readonly dependencies: ApiDependencies
   readonly topics: Topics
   readonly startedAt: string
-  readonly streams: Set<SseConnection>
+  readonly streams: OpenStreams
+  readonly admission: Admission
 }
 
 async function answer(operationId: OperationId, spec: RouteSpec, context: Context<Env>, shared: Shared): Promise<Response> {
   const { incoming, outgoing } = context.env
   const { database, defaults } = shared.dependencies
-  const { actor, access } = await admit(spec, incoming, database)
+  const { actor, access, token } = await shared.admission.admit(spec, incoming, outgoing)
   const given = {
     params: parseInput(spec.params ?? NOTHING, context.req.param(), 'path'),
     query: parseInput(spec.query ?? NOTHING, singleQuery(context), 'query'),
@@ -118,8 +118,8 @@ async function answer(operationId: OperationId, spec: RouteSpec, context: Contex
     signal: gone.signal,
     wantsStream: spec.stream !== undefined && (incoming.headers.accept ?? '').includes('text/event-stream'),
     lastEventId: header(incoming.headers['last-event-id']) ?? null,
-    tell: (facts, target) => change?.tell(facts, target),
-    openStream: () => openStream(shared, outgoing),
+    tell: (facts, about) => change?.tell(facts, about),
+    openStream: () => shared.streams.open(outgoing, token),
     once: (work, keep) => {
       change?.defer()
       return runOnce(
@@ -145,16 +145,6 @@ async function answer(operationId: OperationId, spec: RouteSpec, context: Contex
   // What is not a write of the store, e.g. a cache that was cleared.
   if (change?.isPending === true) await change.write(database, body)
   return respond(spec, body)
-}
-
-/** Who asks, and whether they may ask this at all. */
-async function admit(spec: RouteSpec, incoming: HttpBindings['incoming'], database: Database): Promise<{ actor: Actor; access: Access }> {
-  const address = incoming.socket.remoteAddress ?? null
-  if (spec.needs === undefined) return { actor: { ...NOBODY, address }, access: NO_ACCESS }
-  const token = await authenticate(database, incoming.headers.authorization)
-  const access = accessOf(token)
-  assertVerb(access, spec.needs)
-  return { actor: { tokenId: token.id, name: token.member ?? token.name, address }, access }
 }
 
 /** A token of one project or environment need not name it. */
@@ -188,16 +178,6 @@ function singleQuery(context: Context<Env>): Record<string, string> {
   )
 }
 
-function openStream(shared: Shared, outgoing: HttpBindings['outgoing']): SseConnection {
-  if (shared.streams.size >= LIMITS.sseConnections) {
-    throw new ShiplockError('RATE_LIMITED', `${LIMITS.sseConnections} streams are open already`)
-  }
-  const stream = new SseConnection(outgoing)
-  shared.streams.add(stream)
-  stream.signal.addEventListener('abort', () => shared.streams.delete(stream), { once: true })
-  return stream
-}
-
 function refuse(error: unknown, { env, req }: Context<Env>, { logger }: ApiDependencies): Response {
   const known = toShiplockError(error)
   if (known.code === 'INTERNAL')
@@ -210,7 +190,7 @@ function refuse(error: unknown, { env, req }: Context<Env>, { logger }: ApiDepen
   // What was not read of the body must not be taken for the next request.
   const isRead = env.incoming.complete
   return problemResponse(error, {
-    ...(known.code === 'RATE_LIMITED' ? { 'retry-after': '5' } : {}),
+    ...(known.code === 'RATE_LIMITED' ? { 'retry-after': String(known.details.retryAfterSeconds ?? 5) } : {}),
     ...(isRead ? {} : { connection: 'close' }),
   })
 }

@@ -63,6 +63,10 @@ export interface ApiDependencies {
   readonly slots: number
   /** Host names under which the API may be called, beside `localhost`, `*.localhost` and IP addresses. */
   readonly allowedHosts: readonly string[]
+  /** Addresses and networks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[]
+  /** Requests of one token, public requests of one address, and refused ones of one address. */
+  readonly ratesPerMinute: { readonly perToken: number; readonly anonymous: number; readonly failures: number }
   /** Where people reach a host name of a service. */
   readonly urlOf: (host: string) => string
   /** The host name of a new service and environment. */

@@ -17,8 +17,8 @@ export interface RouteContext {
   readonly actor: Actor
   /** What the token may see and do. The rule of the route has been applied already; lists filter by `access.visible`. */
   readonly access: Access
-  /** Adds facts to what the audit log says of this change; `target` names what it was done to better than the request does. */
-  tell(facts: Readonly<Record<string, unknown>>, target?: string): void
+  /** Adds facts to what the audit log says of this change; `about` names what it was done to better than the request does. */
+  tell(facts: Readonly<Record<string, unknown>>, about?: { readonly target?: string; readonly project?: string }): void
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
   /** Aborts when the client is gone. */

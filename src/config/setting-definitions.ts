@@ -2,14 +2,15 @@ import { join } from 'node:path'
 import { parseKeys } from '../core/key-file.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
+import { ACCESS_SETTING_DEFINITIONS, type AccessSettings } from './access-settings.ts'
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
 import { isLoopback, type ListenAddress } from './listen-address.ts'
 import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
 import type { SettingDefinition } from './setting-definition.ts'
-import { absolutePath, duration, listenAddress, oneOf, type Parsed, trueOrFalse, wholeNumber } from './setting-parsers.ts'
+import { absolutePath, duration, listenAddress, oneOf, type Parsed, parseDomain, trueOrFalse, wholeNumber } from './setting-parsers.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings extends ScanSettings, ContainerSettings {
+export interface Settings extends AccessSettings, ScanSettings, ContainerSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -131,6 +132,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     parse: listenAddress,
     default: () => ({ host: '127.0.0.1', port: 4700 }),
   },
+  ...ACCESS_SETTING_DEFINITIONS,
   edgeListen: {
     variable: 'SHIPLOCK_EDGE_LISTEN',
     about: 'Where the apps are reached. `0.0.0.0:80` opens them to the network.',
@@ -301,14 +303,6 @@ function parseBases(text: string): Parsed<ReadonlyMap<string, string>> {
     bases.set(base, meaning)
   }
   return { value: bases }
-}
-
-function parseDomain(text: string): Parsed<string> {
-  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
-  const name = text.toLowerCase().replace(/\.$/, '')
-  if (name.length > 200 || !new RegExp(`^${label}(\\.${label})*$`).test(name))
-    return { problem: 'must be a domain name, without scheme, port or wildcard' }
-  return { value: name }
 }
 
 /** The host and path are looked at again, closer, where image names are made. */

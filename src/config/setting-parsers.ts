@@ -37,3 +37,11 @@ export function trueOrFalse(text: string): Parsed<boolean> {
   if (['false', '0', 'no', 'off'].includes(word)) return { value: false }
   return { problem: 'must be true or false' }
 }
+
+export function parseDomain(text: string): Parsed<string> {
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  const name = text.toLowerCase().replace(/\.$/, '')
+  if (name.length > 200 || !new RegExp(`^${label}(\\.${label})*$`).test(name))
+    return { problem: 'must be a domain name, without scheme, port or wildcard' }
+  return { value: name }
+}

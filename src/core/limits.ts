@@ -112,6 +112,15 @@ export const LIMITS = {
   membersPerProject: 1000,
   /** Not counting those that were revoked. */
   tokensPerProject: 1000,
+  /** Tokens and addresses whose requests are counted; who came longest ago is forgotten first. */
+  rateHolders: 10_000,
+  /** Public requests of one address, e.g. the health check of a load balancer. */
+  anonymousPerMinute: 1200,
+  /** Requests of one address that were refused for their token. */
+  failuresPerMinute: 60,
+  /** How long a stream may outlive its token. */
+  streamAccessMs: 2 * SECOND,
+  sseConnectionsPerToken: 2000,
   // ── api
   apiBodyBytes: 1 * MiB,
   sseConnections: 5000,

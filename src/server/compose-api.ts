@@ -3,6 +3,7 @@ import type { BuildCaches } from '../builders/build-caches.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { toShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { packTree } from '../core/pack-tree.ts'
 import type { Keyring } from '../core/seal.ts'
 import { isRecognisable } from '../core/secret-forms.ts'
@@ -46,7 +47,9 @@ export function composeApi(
     version: VERSION,
     defaults: DEFAULT_NAMES,
     slots: engine.slots,
-    allowedHosts: [],
+    allowedHosts: settings.apiHosts,
+    trustedProxies: settings.trustedProxies,
+    ratesPerMinute: { perToken: settings.apiRequestsPerMinute, anonymous: LIMITS.anonymousPerMinute, failures: LIMITS.failuresPerMinute },
     urlOf: (host) => parts.edge.urlOf(host, ''),
     hostFor: (names) => hostFor(names, settings.domain),
     uploads: parts.uploads,

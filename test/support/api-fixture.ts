@@ -62,6 +62,8 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     defaults: { project: 'default', environment: 'production' },
     slots: 2,
     allowedHosts: ['shiplock.example.com'],
+    trustedProxies: [],
+    ratesPerMinute: { perToken: 1_000_000, anonymous: 1_000_000, failures: 1_000_000 },
     urlOf: (host) => `http://${host}:8080`,
     hostFor: ({ service, environment, project }) =>
       `${[service, ...(environment === 'production' ? [] : [environment]), ...(project === 'default' ? [] : [project])].join('-')}.localhost`,

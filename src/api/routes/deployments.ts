@@ -27,7 +27,7 @@ export const deploymentHandlers: Handlers<
     const project = query.project ?? dependencies.defaults.project
     const { digest, bytes } = await dependencies.uploads.receive(incoming, { signal })
     await dependencies.database.transaction((tx) => recordUpload(tx, project, { digest, bytes }))
-    tell({ bytes }, digest)
+    tell({ bytes }, { target: digest })
     return { digest, bytes, project }
   },
 

@@ -23,7 +23,7 @@ export const memberHandlers: Handlers<'listMembers' | 'addMember' | 'changeMembe
       if ((await listMembers(tx, project)).length > LIMITS.membersPerProject) {
         throw new ShiplockError('CONFLICT', `project ${project} has ${LIMITS.membersPerProject} members already`)
       }
-      tell({}, body.name)
+      tell({}, { target: body.name })
       return requireMember(tx, project, body.name)
     }),
 
@@ -33,7 +33,7 @@ export const memberHandlers: Handlers<'listMembers' | 'addMember' | 'changeMembe
       assertMayGive(access, project, body.role)
       const member = await requireMember(tx, project, params.member)
       await setMemberRole(tx, member.id, body.role)
-      tell({ was: member.role }, member.name)
+      tell({ was: member.role }, { target: member.name })
       return requireMember(tx, project, params.member)
     }),
 
@@ -41,7 +41,7 @@ export const memberHandlers: Handlers<'listMembers' | 'addMember' | 'changeMembe
     once(async (tx) => {
       const member = await requireMember(tx, query.project ?? dependencies.defaults.project, params.member)
       await deleteMember(tx, member.id)
-      tell({ role: member.role, tokens: member.tokens }, member.name)
+      tell({ role: member.role, tokens: member.tokens }, { target: member.name })
       return null
     }),
 }

@@ -40,7 +40,7 @@ export const projectHandlers: Handlers<
   createProject: ({ body }, { once, tell }) =>
     once(async (tx) => {
       if (!(await insertProject(tx, body.name, body.limits))) throw new ShiplockError('CONFLICT', `there is a project ${body.name} already`)
-      tell({}, body.name)
+      tell({}, { target: body.name, project: body.name })
       return requireProject(tx, body.name)
     }),
 
@@ -49,7 +49,7 @@ export const projectHandlers: Handlers<
   setProjectLimits: ({ params, body }, { once, tell }) =>
     once(async (tx) => {
       if (!(await setProjectLimits(tx, params.project, body))) throw noProject(params.project)
-      tell({}, params.project)
+      tell({}, { target: params.project })
       return requireProject(tx, params.project)
     }),
 
@@ -61,7 +61,7 @@ export const projectHandlers: Handlers<
     }
     return once(async (tx) => {
       if (!(await deleteProject(tx, params.project))) throw noProject(params.project)
-      tell({}, params.project)
+      tell({}, { target: params.project })
       return null
     })
   },
@@ -78,7 +78,7 @@ export const projectHandlers: Handlers<
       if (!(await insertEnvironment(tx, projectId, body.name, body.branch))) {
         throw new ShiplockError('CONFLICT', `project ${project} has an environment ${body.name} already`)
       }
-      tell({}, body.name)
+      tell({}, { target: body.name })
       return requireEnvironment(tx, project, body.name)
     }),
 
@@ -86,7 +86,7 @@ export const projectHandlers: Handlers<
     once(async (tx) => {
       const project = query.project ?? dependencies.defaults.project
       if (!(await setEnvironmentBranch(tx, project, params.environment, body.branch))) throw noEnvironment(params.environment)
-      tell({}, params.environment)
+      tell({}, { target: params.environment })
       return requireEnvironment(tx, project, params.environment)
     }),
 }

@@ -73,7 +73,7 @@ function createOnce({ once, tell, actor, access }: RouteContext, want: (tx: Quer
       const made = await requireToken(tx, id)
       // Compared as it was written, so that the end is on the database's clock; refused, it is rolled back.
       assertNoMore(access.grant, made)
-      tell({ name: made.name, environment: made.environment }, id)
+      tell({ name: made.name, environment: made.environment }, { target: id })
       return { ...viewToken(made), token: secret }
     },
     (answer) => ({ ...answer, token: null }),

@@ -1,0 +1,68 @@
+import type { ServerResponse } from 'node:http'
+import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type { Database } from '../store/database.ts'
+import { listValidTokens, type TokenRecord } from '../store/sql/tokens.ts'
+import { SseConnection } from './sse.ts'
+
+/**
+ * The streams of this server. A request is asked for its token once; a stream goes on for hours, so its token is looked at again: whoever
+ * may less than when it began is cut off within `LIMITS.streamAccessMs`.
+ */
+export class OpenStreams {
+  readonly #database: Database
+  readonly #logger: Logger
+  readonly #streams = new Map<SseConnection, TokenRecord | null>()
+  readonly #countOf = new Map<string, number>()
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(database: Database, logger: Logger) {
+    this.#database = database
+    this.#logger = logger
+  }
+
+  /** Throws RATE_LIMITED when there are too many. */
+  open(outgoing: ServerResponse, token: TokenRecord | null): SseConnection {
+    const holder = token?.id ?? ''
+    const count = this.#countOf.get(holder) ?? 0
+    if (this.#streams.size >= LIMITS.sseConnections || count >= LIMITS.sseConnectionsPerToken) {
+      throw new ShiplockError('RATE_LIMITED', 'too many streams are open already')
+    }
+    const stream = new SseConnection(outgoing)
+    this.#streams.set(stream, token)
+    this.#countOf.set(holder, count + 1)
+    const closed = () => this.#closed(stream, holder)
+    if (stream.signal.aborted) closed()
+    else stream.signal.addEventListener('abort', closed, { once: true })
+    if (this.#streams.size > 0) this.#timer ??= setInterval(() => void this.#lookAgain(), LIMITS.streamAccessMs).unref()
+    return stream
+  }
+
+  #closed(stream: SseConnection, holder: string): void {
+    this.#streams.delete(stream)
+    const left = (this.#countOf.get(holder) ?? 1) - 1
+    if (left > 0) this.#countOf.set(holder, left)
+    else this.#countOf.delete(holder)
+    if (this.#streams.size > 0 || this.#timer === null) return
+    clearInterval(this.#timer)
+    this.#timer = null
+  }
+
+  async #lookAgain(): Promise<void> {
+    const ids = new Set([...this.#streams.values()].flatMap((token) => (token === null ? [] : [token.id])))
+    if (ids.size === 0) return
+    try {
+      const valid = new Map((await listValidTokens(this.#database, [...ids])).map((token) => [token.id, rightsOf(token)]))
+      for (const [stream, token] of [...this.#streams]) {
+        if (token !== null && ids.has(token.id) && valid.get(token.id) !== rightsOf(token))
+          stream.end('the token is no longer what it was', null)
+      }
+    } catch (error) {
+      // A database that is away says nothing about a token; the next look will.
+      this.#logger.debug('tokens of streams could not be looked at', { error })
+    }
+  }
+}
+
+const rightsOf = ({ role, verbs, project, environment }: TokenRecord) => JSON.stringify([role, verbs, project, environment])
