@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { drawToken, hashToken } from '../../src/api/admin-token.ts'
 import type { Role, Verb } from '../../src/domain/access.ts'
+import { EMPTY_FACTS } from '../../src/domain/deployment.ts'
 import type { Database, Queryable } from '../../src/store/database.ts'
 
 /** Stands in every id of a row of the other project. */
@@ -121,7 +122,7 @@ async function seedTheirs(db: Queryable): Promise<void> {
         SECRET_MARK,
         settled,
         slot,
-        JSON.stringify({ warnings: [SECRET_MARK], revision: null }),
+        JSON.stringify({ ...EMPTY_FACTS, warnings: [SECRET_MARK] }),
       ],
     )
   await deployment(THEIRS.deployment, 'running', true, null)
