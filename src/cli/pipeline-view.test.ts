@@ -21,6 +21,7 @@ function fakeTerminal(options: { isLive?: boolean; isJson?: boolean } = {}): Ter
 
     canAsk: false,
     confirm: async () => false,
+    readSecret: async () => '',
     output,
   }
 }

@@ -5,7 +5,6 @@ import { artifact } from './commands/artifact.ts'
 import { CACHE_LAYERS, cacheClear, cacheList } from './commands/cache.ts'
 import { configConvert, configExplain } from './commands/config.ts'
 import { deploy, up } from './commands/deploy.ts'
-import { envList, envSet, envUnset } from './commands/env.ts'
 import { events } from './commands/events.ts'
 import { freeze, freezes, unfreeze } from './commands/freeze.ts'
 import { logs } from './commands/logs.ts'
@@ -17,6 +16,7 @@ import { doctor, serverRun, serverStart, serverStatus, serverStop } from './comm
 import { status } from './commands/status.ts'
 import { common, type Run, type Runner } from './common-options.ts'
 import type { CliContext, CommonOptions } from './context.ts'
+import { addSecrets, addServerKeys } from './secret-program.ts'
 
 /** Given the options of a command line, what commands work with. */
 export type ContextFor = (options: CommonOptions) => CliContext
@@ -168,17 +168,7 @@ function addManaging(program: Command, run: Runner): void {
     .description('end a freeze before its time')
     .option('--project-wide', 'the freeze of the whole project')
     .action(run<Parameters<typeof unfreeze>[1]>((options, context, args) => unfreeze(args[0], options, context)))
-  const env = program.command('env').description('variables of a project, environment or service')
-  common(env.command('list'))
-    .description('names and scopes; values are never shown')
-    .action(run((options, context) => envList(options, context)))
-  common(env.command('set').argument('<pairs...>', 'NAME=value, or NAME to take it from this environment'))
-    .description('set variables; without -e and -s for the whole project')
-    .option('--secret', 'never show it, also not whether it changed from what to what')
-    .action(run((options, context, args) => envSet(args, options, context)))
-  common(env.command('unset').argument('<names...>'))
-    .description('remove variables')
-    .action(run((options, context, args) => envUnset(args, options, context)))
+  addSecrets(program, run)
   const cache = program.command('cache').description('what builds keep for the next build')
   common(cache.command('list'))
     .description('caches and runtime layers with their sizes')
@@ -211,6 +201,7 @@ function addManaging(program: Command, run: Runner): void {
   common(server.command('status'))
     .description('version, queue and checks')
     .action(run((options, context) => serverStatus(options, context)))
+  addServerKeys(server, run)
   common(program.command('doctor'))
     .description('what is there and what is missing')
     .action(run((options, context) => doctor(options, context)))

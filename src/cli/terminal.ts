@@ -1,6 +1,9 @@
 import { basename } from 'node:path'
 import { createInterface } from 'node:readline/promises'
+import { Writable } from 'node:stream'
 import { createColors } from 'picocolors'
+import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
 
 /** Where a command writes. Data and progress go to stdout, errors and advice about them to stderr. */
@@ -23,6 +26,8 @@ export interface Terminal {
   readonly canAsk: boolean
   /** True for a yes; anything else, and an abort, is a no. */
   confirm(question: string, signal: AbortSignal): Promise<boolean>
+  /** All of what comes through a pipe; at a terminal one line that is not shown while it is typed. */
+  readSecret(question: string, signal: AbortSignal): Promise<string>
 }
 
 export interface TerminalOptions {
@@ -74,6 +79,41 @@ export function createTerminal(
         reader.close()
       }
     },
+    readSecret: (question, signal) => (stdin.isTTY === true ? askUnseen(question, signal, stdin, stderr) : readAll(stdin, signal)),
+  }
+}
+
+async function readAll(stdin: NodeJS.ReadStream, signal: AbortSignal): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  const stop = () => stdin.destroy(new Error('interrupted'))
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    for await (const chunk of stdin) {
+      length += (chunk as Buffer).length
+      if (length > LIMITS.dotenvBytes)
+        throw new ShiplockError('INPUT_INVALID', `more than ${LIMITS.dotenvBytes} bytes came through the pipe`)
+      chunks.push(chunk as Buffer)
+    }
+    return Buffer.concat(chunks).toString('utf8')
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+/** The terminal echoes nothing of it: what readline would draw goes nowhere. */
+async function askUnseen(question: string, signal: AbortSignal, stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream): Promise<string> {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const reader = createInterface({ input: stdin, output: nowhere, terminal: true })
+  try {
+    stderr.write(question)
+    // In raw mode Ctrl-C is a key like others.
+    reader.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+    const ended = new Promise<string>((resolve) => reader.once('close', () => resolve('')))
+    return await Promise.race([reader.question('', { signal }), ended])
+  } finally {
+    reader.close()
+    stderr.write('\n')
   }
 }
 

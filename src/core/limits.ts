@@ -121,6 +121,8 @@ export const LIMITS = {
   /** How long a stream may outlive its token. */
   streamAccessMs: 2 * SECOND,
   sseConnectionsPerToken: 2000,
+  /** What `env import` and `secret set` read from a file or pipe. */
+  dotenvBytes: 1 * MiB,
   // ── api
   apiBodyBytes: 1 * MiB,
   sseConnections: 5000,
