@@ -65,7 +65,9 @@ async function engineFinding(settings: Settings, engine: ContainerEngine | null)
     return finding('container engine', 'ok', `not used: ${reason}`)
   }
   try {
-    const { name, api, os, arch } = await engine.version(AbortSignal.timeout(ENGINE_MS))
+    // At once, not after some repetitions: it may have gone a moment ago.
+    await engine.json('GET', '/version', { isRepeatable: false, timeoutMs: ENGINE_MS })
+    const { name, api, os, arch } = await engine.version()
     return finding('container engine', 'ok', `${name} at ${engine.address}, API ${api}, ${os}/${arch}`)
   } catch (error) {
     const tried = settings.containerEngine.map((candidate) => {

@@ -1,4 +1,5 @@
 import { mkdtempSync, realpathSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ContainerEngine } from '../../src/container-engine/engine.ts'
@@ -41,6 +42,13 @@ export interface DockerHarness extends RuntimeHarness {
   readonly instanceSpec: (overrides?: Partial<InstanceSpec>) => InstanceSpec
   readonly taskSpec: (overrides?: Partial<TaskSpec>) => TaskSpec
   reopen(): Promise<Runtime & DockerRuntime>
+  /** A runtime with another state directory in the same engine: another server's. */
+  stranger(): Promise<DockerRuntime>
+  /** A runtime on the same state that waits longer for its engine. The former one must not be used meanwhile. */
+  patient(): Promise<DockerRuntime>
+  /** Everything that is known of instances and tasks is gone; who this is stays. */
+  loseRecords(): Promise<void>
+  readState(path: string): Promise<string>
 }
 
 /** A docker runtime with a state directory of its own in a test engine; `close` tells of containers and networks that stayed. */
@@ -65,6 +73,13 @@ export async function dockerHarness(
     },
     instanceSpec: (overrides = {}) => instanceSpec({ ...image, startCommands: [], ...overrides }),
     taskSpec: (overrides = {}) => taskSpec({ ...image, ...overrides }),
+    stranger: () => DockerRuntime.open({ engine, stateDirectory: join(stateDirectory, 'other'), logger: silentLogger, reach }),
+    patient: () => {
+      const engine = createContainerEngine({ address, retryMs: 60_000 })
+      return DockerRuntime.open({ engine, stateDirectory, logger: silentLogger, reach })
+    },
+    loseRecords: () => removeTree(join(stateDirectory, 'instances')),
+    readState: (path) => readFile(join(stateDirectory, path), 'utf8'),
     reopen: async () => {
       await runtime.close()
       runtime = await open()

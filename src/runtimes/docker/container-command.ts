@@ -5,16 +5,18 @@ import type { LocalImage } from './image-of.ts'
 
 /**
  * Parent of user commands in a container: hands SIGTERM to the whole process group, since an engine signals the first process only, and
- * ends with the code of the command. The first `wait` ends with the signal, the second with the command.
+ * ends with the code of the command. The first `wait` ends with the signal, the second with the command. It has no standard error of its
+ * own: shells announce on it which signal ended their command, which is no output of the app.
  */
 const GROUP_SCRIPT = `
 trap 'trap "" TERM; kill -TERM 0' TERM
-"$@" 4>/dev/null &
+exec 5>&2 2>/dev/null
+"$@" 2>&5 4>/dev/null 5>&- &
 _sl_child=$!
 while :; do
   wait "$_sl_child"
   _sl_code=$?
-  kill -0 "$_sl_child" 2>/dev/null || exit "$_sl_code"
+  kill -0 "$_sl_child" || exit "$_sl_code"
 done
 `.trim()
 

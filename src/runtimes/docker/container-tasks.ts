@@ -67,7 +67,7 @@ export class ContainerTasks {
     return { exitCode: record.timedOut ? null : facts.State.ExitCode, timedOut: record.timedOut, tookMs, found: found !== null }
   }
 
-  remove(id: string, fence: number): Promise<void> {
+  async remove(id: string, fence: number): Promise<void> {
     const directory = this.#path(id)
     return this.#locks.run(id, async () => {
       const record = await readRecord(directory)

@@ -113,6 +113,7 @@ export class DockerRuntime implements Runtime {
 
   async check(signal: AbortSignal): Promise<RuntimeHealth> {
     try {
+      await this.#engine.json('GET', '/version', { signal, isRepeatable: false })
       const { name, api } = await this.#engine.version(signal)
       return { ok: true, summary: `${name} at ${this.#engine.address}, API ${api}` }
     } catch (error) {
@@ -321,8 +322,9 @@ export class DockerRuntime implements Runtime {
     return join(this.#instances, id)
   }
 
-  #locked<Result>(id: InstanceId, action: (directory: string) => Promise<Result>): Promise<Result> {
-    return this.#locks.run(id, () => action(this.#directory(id)))
+  async #locked<Result>(id: InstanceId, action: (directory: string) => Promise<Result>): Promise<Result> {
+    const directory = this.#directory(id)
+    return this.#locks.run(id, () => action(directory))
   }
 
   async #ids(): Promise<readonly InstanceId[]> {
