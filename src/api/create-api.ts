@@ -10,6 +10,7 @@ import { Admission } from './admission.ts'
 import { type Access, authorize } from './authorize.ts'
 import { ChangeRecord } from './change-record.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { HookDoor } from './hooks.ts'
 import { OpenStreams } from './open-streams.ts'
 import { parseInput } from './parse-input.ts'
 import { problemResponse } from './problem.ts'
@@ -21,6 +22,7 @@ import { cacheHandlers } from './routes/caches.ts'
 import { deploymentHandlers } from './routes/deployments.ts'
 import { eventHandlers } from './routes/events.ts'
 import { memberHandlers } from './routes/members.ts'
+import { notificationHandlers } from './routes/notifications.ts'
 import { projectHandlers } from './routes/projects.ts'
 import { queueHandlers } from './routes/queue.ts'
 import { releaseHandlers } from './routes/releases.ts'
@@ -32,6 +34,7 @@ import { serverHandlers } from './routes/server.ts'
 import { serviceHandlers } from './routes/services.ts'
 import { tokenHandlers } from './routes/tokens.ts'
 import { variableHandlers } from './routes/variables.ts'
+import { webhookHandlers } from './routes/webhooks.ts'
 import { runOnce } from './run-once.ts'
 import { Topics } from './topics.ts'
 
@@ -56,6 +59,8 @@ const HANDLERS: Handlers = {
   ...auditHandlers,
   ...sealingKeyHandlers,
   ...repositoryHandlers,
+  ...webhookHandlers,
+  ...notificationHandlers,
 }
 const NOTHING = z.strictObject({})
 
@@ -69,6 +74,9 @@ export function createApi(dependencies: ApiDependencies): Api {
     streams: new OpenStreams(dependencies.database, dependencies.logger),
     admission: new Admission(dependencies),
   }
+  // Before the check of the Host header: a git host calls by a public name, and shows who it is by its signature.
+  const door = new HookDoor(dependencies)
+  app.post('/hooks/:id', (context) => door.answer(context.req.param('id'), context.env.incoming))
   app.use(async (context, next) => {
     const { host, origin } = context.env.incoming.headers
     assertTrustedHost({ host, origin }, dependencies.allowedHosts)
@@ -82,6 +90,15 @@ export function createApi(dependencies: ApiDependencies): Api {
   app.get('/openapi.json', (context) => answer('getOpenApi', ROUTES.getOpenApi, context, shared))
   app.notFound((context) => refuseUnknown(context.req.method, context.req.path))
   app.onError((error, context) => refuse(error, context, dependencies))
+  return app
+}
+
+/** Webhooks and nothing else, for a listener that the internet may reach. */
+export function createHooksApi(dependencies: ApiDependencies): Api {
+  const app = new Hono<Env>({ strict: false })
+  const door = new HookDoor(dependencies)
+  app.post('/hooks/:id', (context) => door.answer(context.req.param('id'), context.env.incoming))
+  app.notFound(() => problemResponse(new ShiplockError('NOT_FOUND', 'nothing is here', { hint: 'Webhooks are posted to /hooks/<id>.' })))
   return app
 }
 

@@ -3,13 +3,16 @@ import type { RollbackDifference } from '../contract/rollback.ts'
 import type { SealingKeys } from '../contract/secret.ts'
 import type { Finding } from '../contract/server.ts'
 import type { Clock } from '../core/clock.ts'
+import type { ShiplockError } from '../core/errors.ts'
 import type { Logger } from '../core/log.ts'
 import type { Source } from '../domain/deployment.ts'
 import type { Digest, InstanceId, ServiceEnvironmentId } from '../domain/ids.ts'
+import type { WebhookEvent } from '../domain/push.ts'
 import type { Release } from '../domain/release.ts'
 import type { Notice } from '../store/channels.ts'
 import type { Database } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
+import type { WebhookProviderName } from '../store/sql/webhooks.ts'
 
 /** What arrives on the NOTIFY channel. `null` = some may have been missed: look at the tables. */
 export interface NoticeSource {
@@ -49,6 +52,27 @@ export interface Secrets {
     /** Begins a rotation. Throws CONFLICT. */
     rotate(): Promise<void>
   }
+}
+
+/** One request of a git host, as its provider reads it. */
+export type HookReading =
+  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
+  /** It was the host, and the body is not what it should be. `secret` above 0: one that is being replaced. */
+  | { readonly kind: 'unreadable'; readonly error: ShiplockError; readonly identity: HookIdentity; readonly secret: number }
+  | { readonly kind: 'read'; readonly event: WebhookEvent; readonly identity: HookIdentity; readonly secret: number }
+
+interface HookIdentity {
+  readonly id: string
+  readonly event: string
+  readonly bodyDigest: string
+}
+
+export interface HookRequest {
+  readonly headers: Readonly<Record<string, readonly string[] | undefined>>
+  /** The bytes as they came. */
+  readonly rawBody: Buffer
+  /** The current one first. */
+  readonly secrets: readonly string[]
 }
 
 /** All that the API needs from the rest of the server; `main.ts` supplies it. */
@@ -98,6 +122,21 @@ export interface ApiDependencies {
     /** What a host shows now, as lines of a known_hosts file. Throws SOURCE_UNREACHABLE. */
     readHostKeys(host: string, signal: AbortSignal): Promise<readonly string[]>
   }
+  /** Opens what `secrets.seal` has sealed: the secrets of webhooks. */
+  readonly open: (sealed: Uint8Array) => string
+  /** Verifies, then parses. Never throws. */
+  readonly readHook: (provider: WebhookProviderName, request: HookRequest) => HookReading
+  /** The headers under which that provider would send the body. */
+  readonly signHook: (
+    provider: WebhookProviderName,
+    delivery: { readonly id: string; readonly event: string; readonly rawBody: Buffer; readonly secret: string },
+  ) => Record<string, string>
+  /** Where git hosts reach this server; null = nobody said. */
+  readonly publicUrl: string | null
+  /** Refuses what this server may not call; throws ADDRESS_REFUSED. */
+  readonly assertCallable: (url: string) => void
+  /** Sends one now. */
+  readonly testNotification: (targetId: string) => Promise<{ readonly sent: boolean; readonly message: string }>
   readonly instanceLogs: (id: InstanceId, options: InstanceOutputOptions) => AsyncIterable<InstanceOutput>
   /** What would differ between what is live and that release; values of secrets are never in it (I8). */
   readonly explainRollback: (

@@ -16,6 +16,7 @@ import { doctor, serverRun, serverStart, serverStatus, serverStop } from './comm
 import { status } from './commands/status.ts'
 import { common, type Run, type Runner } from './common-options.ts'
 import type { CliContext, CommonOptions } from './context.ts'
+import { addHooks } from './hook-program.ts'
 import { addSecrets, addServerKeys } from './secret-program.ts'
 
 /** Given the options of a command line, what commands work with. */
@@ -59,6 +60,7 @@ export function createProgram(contextFor: ContextFor, version: string, onCode: (
   addLooking(program, run)
   addManaging(program, run)
   addAccess(program, run)
+  addHooks(program, run)
   return program
 }
 

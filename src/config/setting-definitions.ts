@@ -4,13 +4,14 @@ import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
 import { ACCESS_SETTING_DEFINITIONS, type AccessSettings } from './access-settings.ts'
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
+import { HOOK_SETTING_DEFINITIONS, type HookSettings } from './hook-settings.ts'
 import { isLoopback, type ListenAddress } from './listen-address.ts'
 import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
 import type { SettingDefinition } from './setting-definition.ts'
 import { absolutePath, duration, listenAddress, oneOf, type Parsed, parseDomain, trueOrFalse, wholeNumber } from './setting-parsers.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings extends AccessSettings, ScanSettings, ContainerSettings {
+export interface Settings extends AccessSettings, ScanSettings, ContainerSettings, HookSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -240,6 +241,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     default: (_host, settled) => /^(localhost|127\.[0-9.]+|\[::1\])(:|\/|$)/.test(settled.registry ?? ''),
   },
   ...SCAN_SETTING_DEFINITIONS,
+  ...HOOK_SETTING_DEFINITIONS,
   searchPath: {
     variable: 'PATH',
     about: 'Where programs of this host are looked for.',

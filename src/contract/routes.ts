@@ -12,6 +12,7 @@ import { Scan } from './scan.ts'
 import { SECRET_ROUTES } from './secret-routes.ts'
 import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
 import { ScaleService, Service, ServiceDetail } from './service.ts'
+import { WEBHOOK_ROUTES } from './webhook-routes.ts'
 
 const byId = z.strictObject({ id })
 const byService = z.strictObject({ service: serviceName })
@@ -338,6 +339,7 @@ export const ROUTES = {
   },
   ...ACCESS_ROUTES,
   ...SECRET_ROUTES,
+  ...WEBHOOK_ROUTES,
 } as const satisfies Record<string, RouteSpec>
 
 export type OperationId = keyof typeof ROUTES

@@ -65,6 +65,13 @@ export const ERRORS = {
     exit: 6,
     hint: 'Wait for the end of the freeze, or give a reason with --override-freeze; rollbacks are not held back.',
   },
+  MEDIA_TYPE_UNSUPPORTED: { actor: 'user', http: 415, exit: 2, hint: 'Send JSON as application/json.' },
+  ADDRESS_REFUSED: {
+    actor: 'user',
+    http: 422,
+    exit: 2,
+    hint: 'Name an address outside of this machine; SHIPLOCK_OUTGOING says what this server may call.',
+  },
   RATE_LIMITED: { actor: 'retry', http: 429, exit: 4, hint: 'Wait for the time given in Retry-After.' },
   // ── source
   SOURCE_REFUSED: { actor: 'user', http: 422, exit: 2, hint: 'Use an https, ssh or file URL and a plain branch, tag or commit.' },

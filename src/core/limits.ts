@@ -92,6 +92,8 @@ export const LIMITS = {
   gitCloneBytes: 4096 * MiB,
   refLength: 200,
   hostKeyScanMs: 10 * SECOND,
+  /** How far back from the tip of a branch a pushed commit is looked for. */
+  gitPushedDepth: 200,
   /** Of one git command; the deployment's own limit is usually shorter. */
   gitCommandMs: 30 * MINUTE,
   /** Files in a checkout; its unpacked size is bounded by gitCloneBytes too. */
@@ -238,4 +240,41 @@ export const LIMITS = {
   webhookSignatures: 8,
   /** How far a signed time may be from the server's. Standard Webhooks: 5 min. */
   webhookToleranceMs: 5 * MINUTE,
+  webhooksPerService: 10,
+  /** Beginning of a body that is kept for people; the table allows no more. */
+  webhookPayloadKeptBytes: 64 * KiB,
+  /** Bodies that are on their way in at the same time, all hooks together. */
+  webhookBytesAtOnce: 128 * MiB,
+  webhookBodyMs: 30 * SECOND,
+  /** Requests to one webhook. */
+  webhookRequestsPerMinute: 600,
+  /** Requests of one address that could not be verified. */
+  webhookRefusalsPerMinute: 60,
+  /** Per webhook, newest first. */
+  webhookRefusalsKept: 100,
+  webhookDeliveriesKept: 1000,
+  webhookDeliveryKeptMs: 30 * 24 * 60 * MINUTE,
+  /** How long the secret before a rotation may go on being good. */
+  webhookOverlapMaxMs: 7 * 24 * 60 * MINUTE,
+  triggerPeriodMs: 1 * SECOND,
+  triggerUpkeepMs: 10 * MINUTE,
+  /** Webhooks whose branch heads are looked at in one round; a round begins every few seconds. */
+  headChecksPerRound: 5,
+  headCheckRoundMs: 2 * SECOND,
+  headCheckBackoffMaxMs: 60 * MINUTE,
+  headCheckMs: 30 * SECOND,
+  // ── what is told to others
+  outgoingMs: 10 * SECOND,
+  outgoingAnswerBytes: 4 * KiB,
+  outboxPeriodMs: 1 * SECOND,
+  outboxAtOnce: 8,
+  /** Longer than one attempt may take. */
+  outboxClaimMs: 30 * SECOND,
+  outboxAttempts: 12,
+  outboxBackoffFirstMs: 2 * SECOND,
+  outboxBackoffMaxMs: 10 * MINUTE,
+  /** A Retry-After beyond it is cut. */
+  outboxRetryAfterMaxMs: 60 * MINUTE,
+  outboxKeptMs: 30 * 24 * 60 * MINUTE,
+  notificationTargetsPerProject: 50,
 } as const

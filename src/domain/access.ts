@@ -43,7 +43,7 @@ export function verbsOf({ role, verbs, project }: Pick<Grant, 'role' | 'verbs' |
 }
 
 /** Rows that a path of the API names by their id. `store/sql/row-scope.ts` says to which project each belongs. */
-export type ScopedRow = 'deployment' | 'token'
+export type ScopedRow = 'deployment' | 'token' | 'webhook' | 'notificationTarget'
 
 /** What a request concerns. Null = nothing in particular, or all of it. */
 export interface Concern {

@@ -26,7 +26,24 @@ export interface TriggerState {
   readonly now: number
 }
 
-export type SkipCode = 'not-a-push' | 'deletion' | 'branch' | 'tag' | 'skip-word' | 'watch' | 'frozen' | 'held'
+/** Why a push does not deploy, in the order in which it is looked at; docs/webhooks.md is printed from this table. */
+export const SKIP_MEANINGS = {
+  'not-a-push': 'a ping, another event, or a ref that is neither branch nor tag',
+  'no-environment': 'the service is in no environment yet',
+  deletion: 'the branch or tag was deleted',
+  branch: 'it is another branch than the environment’s (or the repository’s default branch, when none is set)',
+  tag: 'no tag pattern is set, or it does not match',
+  'skip-word':
+    'the message of the newest commit has `[skip ci]` or `[ci skip]` anywhere, in any case; at GitLab also `git push -o ci.skip`. Holds for tags too',
+  watch: 'every changed path is known, and none is watched',
+  known: 'this commit of the branch was decided already: by another webhook, by the look at the branch heads, or by hand',
+  overtaken: 'the push that was made on top of it arrived first',
+  'unusable-ref': 'the name of the branch or tag holds what is never given to git',
+  frozen: 'a freeze holds; decided again when it ends',
+  held: 'a rollback or a person put automatic deployments on hold; decided again when that ends',
+  'queue-full': 'too many deployments wait already; decided again when there is room',
+} as const
+export type SkipCode = keyof typeof SKIP_MEANINGS
 
 export type TriggerDecision =
   | { readonly verdict: 'queue'; readonly reason: string }

@@ -12,6 +12,8 @@ export class Periodic implements Service {
   readonly #logger: Logger
   #stopping: AbortController | null = null
   #loop: Promise<void> = Promise.resolve()
+  #pause: AbortController | null = null
+  #isWoken = false
 
   constructor(name: string, periodMs: number, outside: { clock: Clock; logger: Logger }, round: (signal: AbortSignal) => Promise<void>) {
     this.#name = name
@@ -33,15 +35,24 @@ export class Periodic implements Service {
     await this.#loop
   }
 
+  /** Begins the next round now, or as soon as the present one is over. */
+  wake(): void {
+    this.#isWoken = true
+    this.#pause?.abort()
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      this.#isWoken = false
       try {
         await this.#round(signal)
       } catch (error) {
         if (!signal.aborted && !isTransient(error))
           this.#logger.warn(`a round of the ${this.#name} failed`, { error, stack: (error as Error).stack })
       }
-      await this.#clock.sleep(this.#periodMs, signal).catch(() => {})
+      if (this.#isWoken) continue
+      this.#pause = new AbortController()
+      await this.#clock.sleep(this.#periodMs, AbortSignal.any([signal, this.#pause.signal])).catch(() => {})
     }
   }
 }

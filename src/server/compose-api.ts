@@ -13,6 +13,7 @@ import type { EngineDependencies } from '../engine/dependencies.ts'
 import { explainRollback } from '../engine/explain-rollback.ts'
 import { instanceOutput } from '../engine/instance-output.ts'
 import type { KeyRotation } from '../engine/key-rotation.ts'
+import type { SenderDependencies } from '../engine/outbox/sender.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { SYSTEM_PATH } from '../sources/git.ts'
 import { hostOf, parseGitAddress } from '../sources/git-address.ts'
@@ -20,6 +21,7 @@ import { readHostKeys } from '../sources/host-keys.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
 import { checkParts } from './checks.ts'
+import { composeHooks } from './compose-hooks.ts'
 import type { Notices } from './notices.ts'
 import { VERSION } from './version.ts'
 
@@ -36,6 +38,7 @@ export function composeApi(
     containerEngine: ContainerEngine | null
     keyring: Keyring
     rotation: KeyRotation
+    sender: SenderDependencies
   },
 ): ApiDependencies {
   const { drivers } = engine
@@ -47,7 +50,7 @@ export function composeApi(
     version: VERSION,
     defaults: DEFAULT_NAMES,
     slots: engine.slots,
-    allowedHosts: settings.apiHosts,
+    allowedHosts: [...settings.apiHosts, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])],
     trustedProxies: settings.trustedProxies,
     ratesPerMinute: { perToken: settings.apiRequestsPerMinute, anonymous: LIMITS.anonymousPerMinute, failures: LIMITS.failuresPerMinute },
     urlOf: (host) => parts.edge.urlOf(host, ''),
@@ -75,6 +78,7 @@ export function composeApi(
       readHostKeys: (host, signal) => readHostKeys(host, SYSTEM_PATH, signal),
     },
     instanceLogs: (id, options) => instanceOutput(engine, id, options),
+    ...composeHooks(settings, engine, parts.sender),
     explainRollback: (target, release, variables) => explainRollback(engine, target, release, variables),
     checks: () => checkParts(settings, engine, parts),
   }

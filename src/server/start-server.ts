@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { ensureAdminToken } from '../api/admin-token.ts'
 import { createApiServer } from '../api/api-server.ts'
-import { createApi } from '../api/create-api.ts'
+import { createApi, createHooksApi } from '../api/create-api.ts'
 import { createBuildCaches } from '../builders/recipe/build-cache-store.ts'
 import type { Settings } from '../config/settings.ts'
 import { resolveVariables } from '../config/variables.ts'
@@ -22,10 +22,13 @@ import { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { HealthMonitor } from '../engine/health-monitor.ts'
 import { KeyRotation } from '../engine/key-rotation.ts'
+import { createSenders } from '../engine/outbox/sender.ts'
 import { Periodic } from '../engine/periodic.ts'
 import { createReaper } from '../engine/reaper.ts'
 import { createReconciler } from '../engine/reconciler.ts'
 import { Scaler } from '../engine/scaler.ts'
+import { createDecider } from '../engine/triggers/decider.ts'
+import { createHeadChecker, createTriggerUpkeep } from '../engine/triggers/look-at-heads.ts'
 import { Worker } from '../engine/worker.ts'
 import { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
@@ -40,6 +43,7 @@ import { registerServer } from '../store/sql/servers.ts'
 import { composeApi } from './compose-api.ts'
 import { composeDrivers } from './compose-drivers.ts'
 import { composeEngine, composeRuntime } from './compose-engine.ts'
+import { composeTriggers } from './compose-hooks.ts'
 import { openNotices } from './notices.ts'
 
 /** A server whose parts all run. */
@@ -120,16 +124,45 @@ async function assemble(
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.push(notices.close)
-  const api = createApi(
-    composeApi(settings, engine, { notices, uploads, sandbox, edge, caches, containerEngine, keyring: sealer, rotation }),
-  )
+  const sender = { ...engine, urlOf: (host: string) => edge.urlOf(host, ''), reach: settings.outgoing }
+  const triggers = composeTriggers(settings, engine)
+  const decider = createDecider(triggers)
+  notices.subscribe((notice) => {
+    if (notice === null || notice.kind === 'delivery') decider.wake()
+  })
+  const forApi = composeApi(settings, engine, {
+    notices,
+    uploads,
+    sandbox,
+    edge,
+    caches,
+    containerEngine,
+    keyring: sealer,
+    rotation,
+    sender,
+  })
+  const api = createApi(forApi)
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()
   stops.push(() => apiServer.stop())
+  if (settings.hooksListen !== null) {
+    const hooksServer = createApiServer(settings.hooksListen, createHooksApi(forApi))
+    await hooksServer.start()
+    stops.push(() => hooksServer.stop())
+  }
   await edge.start()
   stops.push(() => edge.detach())
-  for (const service of [rotation, worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)]) {
+  const parts = [decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), ...createSenders(sender)]
+  for (const service of [
+    rotation,
+    worker,
+    new HealthMonitor(engine),
+    createReconciler(engine),
+    new Scaler(engine),
+    createReaper(engine),
+    ...parts,
+  ]) {
     await service.start()
     stops.push(() => service.stop())
   }

@@ -3,6 +3,7 @@ import { ShiplockError } from '../core/errors.ts'
 import type { GitAddress } from './git-address.ts'
 import type { Git } from './git-command.ts'
 import { gitFailure } from './git-failure.ts'
+import type { RemoteHeads } from './source.ts'
 
 /** What a ref means at the remote, at this moment. */
 export type RemoteTarget =
@@ -32,6 +33,19 @@ export async function resolveRemote(lookup: Lookup, ref: string | null): Promise
   }
   if (ref !== null && COMMIT.test(ref)) return { kind: 'commit', prefix: ref, whole: false }
   throw await refNotFound(lookup, ref)
+}
+
+/** The default branch and those that are named, as far as they exist. */
+export async function listHeads(lookup: Lookup, branches: readonly string[]): Promise<RemoteHeads> {
+  const listed = await listRemote(lookup, ['--symref'], ['HEAD', ...branches.map((branch) => `refs/heads/${branch}`)])
+  const found = new Map<string, string>()
+  for (const branch of branches) {
+    const commit = listed.commits.get(`refs/heads/${branch}`)
+    if (commit !== undefined) found.set(branch, commit)
+  }
+  const tip = listed.commits.get('HEAD')
+  if (listed.head !== null && tip !== undefined) found.set(listed.head, tip)
+  return { defaultBranch: listed.head, branches: found }
 }
 
 export async function refNotFound(lookup: Lookup, ref: string | null): Promise<ShiplockError> {

@@ -11,7 +11,7 @@ import { checkOut } from './git-checkout.ts'
 import { createGit, type Git } from './git-command.ts'
 import { prepareCredentials } from './git-credentials.ts'
 import { gitFailure, lacksCommit, refusesUnadvertised } from './git-failure.ts'
-import { type RemoteTarget, refNotFound, resolveRemote } from './git-ref.ts'
+import { listHeads, type RemoteTarget, refNotFound, resolveRemote } from './git-ref.ts'
 import type { FetchRequest, SourceFetcher } from './source.ts'
 
 export interface GitSourceOptions {
@@ -38,6 +38,8 @@ interface Checkout {
   readonly address: GitAddress
   readonly cwd: string
   readonly ref: string | null
+  /** Wanted in place of the tip, if the ref still holds it. */
+  readonly commit: string | null
   readonly signal: AbortSignal
   readonly onLine: (line: string) => void
   readonly bytesMax: number
@@ -70,13 +72,25 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
         const { signal, onLine } = request
         if (opened.about !== null) onLine(opened.about)
         const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
-        const revision = await bring({ git, address, cwd: request.directory, ref, signal, onLine, bytesMax })
+        const commit = request.commit ?? null
+        const revision = await bring({ git, address, cwd: request.directory, ref, commit, signal, onLine, bytesMax })
         await removeTree(join(request.directory, '.git'))
         return revision
       } catch (error) {
         await removeTree(request.directory)
         options.logger.debug('git fetch failed', { error: error as Error })
         throw error
+      } finally {
+        await opened.remove()
+      }
+    },
+    readHeads: async ({ source, credentials, branches, signal }) => {
+      const { address } = parse(source)
+      for (const branch of branches) checkGitRef(branch)
+      const opened = await prepareCredentials(address, credentials, options.stateDirectory)
+      try {
+        const git = await createGit(address, commandOptions, opened.env)
+        return await listHeads({ git, address, cwd: options.stateDirectory, signal }, branches)
       } finally {
         await opened.remove()
       }
@@ -103,7 +117,11 @@ async function bring(checkout: Checkout): Promise<Revision> {
 }
 
 async function fetchTarget(checkout: Checkout, target: RemoteTarget): Promise<string> {
-  if (target.kind === 'ref') return fetchTip(checkout, target.name, target.commit)
+  if (target.kind === 'ref') {
+    const { commit } = checkout
+    const isTip = commit === null || commit === target.commit
+    return (isTip ? null : await fetchPushed(checkout, target, commit)) ?? fetchTip(checkout, target.name, target.commit)
+  }
   if (!target.whole) {
     checkout.onLine(`looking for a commit that begins with ${target.prefix}`)
     return fetchByPrefix(checkout, target.prefix)
@@ -114,6 +132,26 @@ async function fetchTarget(checkout: Checkout, target: RemoteTarget): Promise<st
   if (!refusesUnadvertised(result)) throw gitFailure(`can’t fetch ${target.prefix}`, result)
   checkout.onLine('the server gives out only branches and tags: fetching their whole history')
   return fetchByPrefix(checkout, target.prefix)
+}
+
+/**
+ * A commit that was pushed and is no longer the tip. It counts only as part of the ref: hosts give out commits of forks by their id, too.
+ * Null = it is not (or is too far back to tell), the tip is what is meant.
+ */
+async function fetchPushed(checkout: Checkout, target: RemoteTarget & { kind: 'ref' }, commit: string): Promise<string | null> {
+  const { git, address, cwd, signal, onLine } = checkout
+  const depth = `--depth=${LIMITS.gitPushedDepth}`
+  const fetched = await git(['fetch', '--quiet', '--no-tags', depth, '--', address.url, target.name], { cwd, signal })
+  if (fetched.exitCode !== 0) throw gitFailure(`can’t fetch ${target.name}`, fetched)
+  const onRef = await git(['merge-base', '--is-ancestor', commit, 'FETCH_HEAD'], { cwd, signal })
+  if (onRef.exitCode === 0) {
+    onLine(`the push was of ${commit.slice(0, 12)}; ${target.name} has moved on since`)
+    return commit
+  }
+  onLine(
+    `the push was of ${commit.slice(0, 12)}, which is not among the last ${LIMITS.gitPushedDepth} commits of ${target.name}: its tip is taken`,
+  )
+  return null
 }
 
 /** By commit, so that what was looked up is what comes; by name where the server insists, then it must still be that commit. */

@@ -16,6 +16,8 @@ export interface SourceCredentials {
 
 export interface FetchRequest {
   readonly source: Source
+  /** Of a push: that commit, if it is still on the branch or tag that the source names; otherwise its tip. */
+  readonly commit?: string | null
   /** Absolute path of a directory that does not exist yet; its parent does. */
   readonly directory: string
   /** Left out = none. */
@@ -30,10 +32,29 @@ export interface FetchRequest {
   readonly signal: AbortSignal
 }
 
+export interface HeadsRequest {
+  readonly source: Source
+  /** Left out = none. */
+  readonly credentials?: SourceCredentials
+  /** Names without `refs/heads/`. */
+  readonly branches: readonly string[]
+  readonly signal: AbortSignal
+}
+
+/** Branches of a repository as they are now. */
+export interface RemoteHeads {
+  /** Null: the repository does not say. */
+  readonly defaultBranch: string | null
+  /** Commit of the default branch and of each that was asked for, as far as they exist; by names without `refs/heads/`. */
+  readonly branches: ReadonlyMap<string, string>
+}
+
 /** Brings the exact source into a fresh directory. A rerun starts from an empty one. Throws SOURCE_*, REF_NOT_FOUND, UPLOAD_REFUSED, IMAGE_*. */
 export interface SourceFetcher {
   readonly kind: Source['kind']
   /** Refuses what could never be fetched or is meant as an option, before anything is queued. */
   validate(source: Source): void
   fetch(request: FetchRequest): Promise<Revision>
+  /** Of git. Throws SOURCE_*. */
+  readHeads?(request: HeadsRequest): Promise<RemoteHeads>
 }

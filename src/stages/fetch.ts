@@ -38,6 +38,7 @@ function requestOf(context: StageContext, source: Source, directory: string): Fe
   const { deployment, names, signal } = context
   return {
     source,
+    commit: deployment.trigger.push?.commit ?? null,
     directory,
     scope: { projectId: deployment.projectId, project: names.project, variables: () => context.buildVariables() },
     onLine: (line) => context.log('engine', line),

@@ -10,6 +10,8 @@ export type Notice =
   | { readonly kind: 'log'; readonly deploymentId: string }
   /** A cancel was asked for: the worker that has it stops. */
   | { readonly kind: 'cancel'; readonly deploymentId: string }
+  /** A webhook's delivery was stored and waits to be decided. */
+  | { readonly kind: 'delivery' }
 
 export function parseNotice(payload: string): Notice | null {
   try {

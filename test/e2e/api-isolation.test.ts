@@ -67,6 +67,19 @@ const BODIES: Readonly<Record<OperationWithBody, (names: Names) => readonly unkn
   ],
   createServerToken: () => [{ name: 'new' }],
   pinHostKeys: () => [{ lines: [PUBLISHED_HOST_KEYS[0]?.line] }],
+  createWebhook: ({ project, environment, service }) => [
+    { project, service, provider: 'github' },
+    { project, environment, service, provider: 'github' },
+    { environment, service: 'web', provider: 'github' },
+    { service, provider: 'github' },
+  ],
+  updateWebhook: () => [{ enabled: false }],
+  rotateWebhook: () => [{ overlapSeconds: 0 }],
+  createNotificationTarget: ({ project, environment }) => [
+    { project, kind: 'slack', url: 'https://chat.example.com/x' },
+    { project, environment, kind: 'slack', url: 'https://chat.example.com/x' },
+    { environment, kind: 'slack', url: 'https://chat.example.com/x' },
+  ],
   setGitToken: () => [{ token: 'x'.repeat(20) }],
 }
 
@@ -82,6 +95,7 @@ const PARAMETERS: Readonly<Record<string, (names: Names) => string>> = {
   confirm: ({ project }) => project,
   actor: () => 'someone',
   host: () => 'git.example.com',
+  delivery: ({ delivery }) => delivery,
 }
 /** Those that don't. */
 const NEUTRAL = [
@@ -104,6 +118,8 @@ const NEUTRAL = [
 const ROWS: Readonly<Record<ScopedRow, (names: Names) => string>> = {
   deployment: ({ deployment }) => deployment,
   token: ({ token }) => token,
+  webhook: ({ webhook }) => webhook,
+  notificationTarget: ({ target }) => target,
 }
 
 const routes = Object.entries<RouteSpec>(ROUTES) as [OperationId, RouteSpec][]

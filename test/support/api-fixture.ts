@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +9,12 @@ import type { ApiDependencies, InstanceOutput, InstanceOutputOptions } from '../
 import { systemClock } from '../../src/core/clock.ts'
 import { ShiplockError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/log.ts'
+import { checkUrl } from '../../src/core/outgoing.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
+import { Keyring } from '../../src/core/seal.ts'
 import type { Digest, InstanceId } from '../../src/domain/ids.ts'
+import { readHook } from '../../src/server/compose-hooks.ts'
+import { createWebhooks } from '../../src/sources/webhooks/webhooks.ts'
 import { CHANNEL, type Notice, parseNotice } from '../../src/store/channels.ts'
 import type { Database } from '../../src/store/database.ts'
 import { freshDatabase } from './database.ts'
@@ -48,6 +52,8 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     for (const listener of listeners) listener(payload === null ? null : parseNotice(payload))
   })
   const instanceLogs = new Map<string, FakeInstanceLog>()
+  const sealer = new Keyring([randomBytes(32)])
+  const webhooks = createWebhooks(systemClock)
   const dependencies: ApiDependencies = {
     database,
     notices: {
@@ -74,11 +80,17 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     artifacts: { pack: async () => null },
     caches: { list: async () => [], clear: async () => ({ bytes: 0, runtimeLayers: 0 }) },
     secrets: {
-      seal: (value) => createHash('sha256').update(value).digest(),
+      seal: (value) => sealer.seal(value),
       describe: (sealed) => ({ fingerprint: Buffer.from(sealed).toString('hex').slice(0, 12), isRecognisable: true }),
       keys: { report: async () => ({ source: 'file', current: '0', keys: [], remaining: 0 }), rotate: async () => {} },
     },
     repositories: { sshHostOf: () => null, readHostKeys: async () => [] },
+    open: (sealed) => sealer.open(sealed),
+    readHook: (provider, request) => readHook(webhooks[provider], request),
+    signHook: (provider, delivery) => webhooks[provider].sign(delivery),
+    publicUrl: null,
+    assertCallable: (url) => void checkUrl(url, 'any'),
+    testNotification: async () => ({ sent: true, message: 'taken' }),
     instanceLogs: (id: InstanceId, logOptions: InstanceOutputOptions) => (instanceLogs.get(id) ?? new FakeInstanceLog()).read(logOptions),
     explainRollback: async () => [],
     checks: async () => [{ name: 'database', status: 'ok', summary: 'PostgreSQL answers', hint: null }],

@@ -18,6 +18,9 @@ export interface Names {
   readonly variable: string
   readonly deployment: string
   readonly token: string
+  readonly webhook: string
+  readonly delivery: string
+  readonly target: string
   readonly digest: string
 }
 
@@ -31,6 +34,9 @@ export const THEIRS: Names = {
   variable: 'THEIRS_VARIABLE',
   deployment: `dep_${FOREIGN_ID}`,
   token: `tok_${FOREIGN_ID}`,
+  webhook: `hook_${FOREIGN_ID}`,
+  delivery: `del_${FOREIGN_ID}`,
+  target: `tgt_${FOREIGN_ID}`,
   digest: digestOf('theirs'),
 }
 /** As many characters as `THEIRS`, in the same order. */
@@ -42,6 +48,9 @@ export const GHOSTS: Names = {
   variable: 'GHOSTS_VARIABLE',
   deployment: 'dep_zzspectre',
   token: 'tok_zzspectre',
+  webhook: 'hook_zzspectre',
+  delivery: 'del_zzspectre',
+  target: 'tgt_zzspectre',
   digest: digestOf('ghosts'),
 }
 
@@ -174,6 +183,21 @@ async function seedTheirs(db: Queryable): Promise<void> {
   await db.query(`insert into members (id, project_id, name, role) values ($1, $2, $3, 'owner')`, [of('mem'), prj, THEIRS.member])
   await db.query(`insert into members (id, project_id, name, role) values ($1, $2, $3, 'owner')`, [of('mem2'), prj, SECRET_MARK])
   await db.query(`insert into freezes (id, project_id, reason, created_by) values ($1, $2, $3, $3)`, [of('frz'), prj, SECRET_MARK])
+  await db.query(`insert into webhooks (id, project_id, service_id, provider, repository) values ($1, $2, $3, 'github', $4)`, [
+    THEIRS.webhook,
+    prj,
+    svc,
+    SECRET_MARK,
+  ])
+  await db.query(
+    `insert into webhook_deliveries (id, webhook_id, delivery_id, body_digest, verdict, reason, parsed)
+     values ($1, $2, $3, $3, 'skipped', $3, '{"kind": "push"}')`,
+    [THEIRS.delivery, THEIRS.webhook, SECRET_MARK],
+  )
+  await db.query(
+    `insert into notification_targets (id, project_id, name, kind, sealed_url, told) values ($1, $2, $3, 'slack', '\\x00', '{failed}')`,
+    [THEIRS.target, prj, SECRET_MARK],
+  )
   await makeToken(db, { project: THEIRS.project, role: 'owner', id: THEIRS.token })
   await db.query(`insert into audit_log (actor, action, project_id, project, target) values ($1, 'token.create', $2, $3, $1)`, [
     SECRET_MARK,
@@ -185,6 +209,8 @@ async function seedTheirs(db: Queryable): Promise<void> {
 /** What earlier attacks made in one's own project goes, so that answers tell about the other one only. */
 export async function resetMine(db: Queryable): Promise<void> {
   for (const statement of [
+    'delete from webhooks where project_id = $1',
+    'delete from notification_targets where project_id = $1',
     'delete from deployments where project_id = $1',
     'delete from service_environments where project_id = $1',
     'delete from variables where project_id = $1',

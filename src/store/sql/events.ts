@@ -3,6 +3,7 @@ import type { Event, NewEvent } from '../../domain/event.ts'
 import { CHANNEL, type Notice } from '../channels.ts'
 import type { Queryable } from '../database.ts'
 import { type EventRow, toEvent } from '../rows.ts'
+import { tellOthers } from './outbox.ts'
 
 /** Lock number of the event log; see `appendEvents`. */
 const EVENT_LOG_LOCK = 7301
@@ -13,6 +14,7 @@ const EVENT_LOG_LOCK = 7301
  */
 export async function appendEvents(tx: Queryable, events: readonly (NewEvent & { readonly terminal?: boolean })[]): Promise<void> {
   if (events.length === 0) return
+  await tellOthers(tx, events)
   const notice: Omit<Extract<Notice, { kind: 'events' }>, 'sequence'> = { kind: 'events', deploymentId: events[0]?.deploymentId ?? null }
   const rows = events.map((event, n) => ({
     n,

@@ -7,6 +7,9 @@ const ROW_SCOPES: Readonly<Record<ScopedRow, string>> = {
     join projects p on p.id = r.project_id join environments e on e.id = r.environment_id where r.id = $1`,
   token: `select p.name as project, e.name as environment from tokens r
     left join projects p on p.id = r.project_id left join environments e on e.id = r.environment_id where r.id = $1`,
+  webhook: `select p.name as project, null as environment from webhooks r join projects p on p.id = r.project_id where r.id = $1`,
+  notificationTarget: `select p.name as project, e.name as environment from notification_targets r
+    join projects p on p.id = r.project_id left join environments e on e.id = r.environment_id where r.id = $1`,
 }
 
 /** Null = there is no such row. */

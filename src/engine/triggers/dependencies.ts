@@ -1,0 +1,20 @@
+import type { Source } from '../../domain/deployment.ts'
+import type { ProjectId, ServiceId } from '../../domain/ids.ts'
+import type { TriggerMatchers, TriggerRules } from '../../domain/trigger-decision.ts'
+import type { RemoteHeads } from '../../sources/source.ts'
+import type { EngineDependencies } from '../dependencies.ts'
+
+/** What deciding about pushes needs of the rest of the server. */
+export interface TriggerDependencies extends Pick<EngineDependencies, 'database' | 'clock' | 'logger'> {
+  compileTrigger(rules: Pick<TriggerRules, 'watch' | 'tags'>): TriggerMatchers
+  /** Throws SOURCE_REFUSED for what could never be fetched. */
+  validateSource(source: Source): void
+  /** Asks the repository; with the credentials with which it is fetched. */
+  readHeads(
+    repository: { readonly url: string; readonly projectId: ProjectId; readonly serviceId: ServiceId },
+    branches: readonly string[],
+    signal: AbortSignal,
+  ): Promise<RemoteHeads>
+  /** Pause between two looks at the heads of one repository; 0 = none are taken. */
+  readonly headCheckMs: number
+}

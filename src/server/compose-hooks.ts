@@ -1,0 +1,69 @@
+import type { ApiDependencies, HookReading, HookRequest } from '../api/dependencies.ts'
+import type { Settings } from '../config/settings.ts'
+import { ShiplockError, toShiplockError } from '../core/errors.ts'
+import { checkUrl } from '../core/outgoing.ts'
+import type { EngineDependencies } from '../engine/dependencies.ts'
+import { type SenderDependencies, sendTestNotification } from '../engine/outbox/sender.ts'
+import { sourceCredentials } from '../engine/source-credentials.ts'
+import type { TriggerDependencies } from '../engine/triggers/dependencies.ts'
+import { compileTrigger } from '../sources/webhooks/trigger-matchers.ts'
+import type { Webhook } from '../sources/webhooks/webhook.ts'
+import { createWebhooks } from '../sources/webhooks/webhooks.ts'
+
+/** What the API needs of webhooks and notifications. */
+export function composeHooks(
+  settings: Settings,
+  engine: EngineDependencies,
+  sender: SenderDependencies,
+): Pick<ApiDependencies, 'open' | 'readHook' | 'signHook' | 'publicUrl' | 'assertCallable' | 'testNotification'> {
+  const webhooks = createWebhooks(engine.clock)
+  return {
+    open: (sealed) => engine.sealer.open(sealed),
+    readHook: (provider, request) => readHook(webhooks[provider], request),
+    signHook: (provider, delivery) => webhooks[provider].sign(delivery),
+    publicUrl: settings.publicUrl,
+    assertCallable: (url) => void checkUrl(url, settings.outgoing),
+    testNotification: (id) => sendTestNotification(sender, id),
+  }
+}
+
+/** Nothing is parsed before it is known who sent it. */
+export function readHook(webhook: Webhook, request: HookRequest): HookReading {
+  const verdict = webhook.verify(request)
+  if (!verdict.isAccepted) return { kind: 'refused', code: verdict.code, reason: `${verdict.reason}. ${verdict.hint}` }
+  const { headers, rawBody } = request
+  const about = { identity: webhook.identify(headers, rawBody), secret: verdict.secret }
+  try {
+    return { kind: 'read', event: webhook.parse(headers, rawBody), ...about }
+  } catch (error) {
+    const known = toShiplockError(error)
+    // Its advice is about the content type of the webhook at the host, and 415 is what says so to programs.
+    const isType = /form-encoded|content type/.test(known.message)
+    return {
+      kind: 'unreadable',
+      error: isType ? new ShiplockError('MEDIA_TYPE_UNSUPPORTED', known.message, { hint: known.hint }) : known,
+      ...about,
+    }
+  }
+}
+
+/** What deciding about pushes needs of the drivers. */
+export function composeTriggers(settings: Settings, engine: EngineDependencies): TriggerDependencies {
+  const { git } = engine.drivers.sources
+  return {
+    database: engine.database,
+    clock: engine.clock,
+    logger: engine.logger,
+    compileTrigger,
+    headCheckMs: settings.headCheckMs,
+    validateSource: (source) => {
+      if (git === null) throw new ShiplockError('SOURCE_REFUSED', 'this server fetches nothing from git')
+      git.validate(source)
+    },
+    readHeads: async (repository, branches, signal) => {
+      if (git?.readHeads === undefined) throw new ShiplockError('SOURCE_REFUSED', 'this server fetches nothing from git')
+      const credentials = await sourceCredentials(engine, engine.database, repository)
+      return git.readHeads({ source: { kind: 'git', url: repository.url, ref: null }, credentials, branches, signal })
+    },
+  }
+}
