@@ -107,7 +107,7 @@ export const ERRORS = {
     exit: 3,
     hint: 'Update the packages that are named, or waive them with a reason and an expiry.',
   },
-  SCANNER_FAILED: { actor: 'us', http: 503, exit: 4, hint: 'Install Trivy on the server, or set scan.onScannerFailure: warn.' },
+  SCANNER_FAILED: { actor: 'user', http: 503, exit: 4, hint: 'Install Trivy on the server, or set scan.onScannerFailure: warn.' },
   PUBLISH_FAILED: { actor: 'retry', http: 503, exit: 4, hint: 'Check the registry and its credentials.' },
   RELEASE_COMMAND_FAILED: { actor: 'user', http: 422, exit: 3, hint: 'The log has its output; nothing was switched.' },
   // ── run
