@@ -21,6 +21,7 @@ import { auditHandlers } from './routes/audit.ts'
 import { cacheHandlers } from './routes/caches.ts'
 import { deploymentHandlers } from './routes/deployments.ts'
 import { eventHandlers } from './routes/events.ts'
+import { garbageHandlers } from './routes/garbage.ts'
 import { memberHandlers } from './routes/members.ts'
 import { notificationHandlers } from './routes/notifications.ts'
 import { projectHandlers } from './routes/projects.ts'
@@ -51,6 +52,7 @@ const HANDLERS: Handlers = {
   ...releaseHandlers,
   ...artifactHandlers,
   ...cacheHandlers,
+  ...garbageHandlers,
   ...eventHandlers,
   ...variableHandlers,
   ...projectHandlers,

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Garbage, GarbageRun } from '../contract/garbage.ts'
 import type { RollbackDifference } from '../contract/rollback.ts'
 import type { SealingKeys } from '../contract/secret.ts'
 import type { Finding } from '../contract/server.ts'
@@ -137,6 +138,11 @@ export interface ApiDependencies {
   readonly assertCallable: (url: string) => void
   /** Sends one now. */
   readonly testNotification: (targetId: string) => Promise<{ readonly sent: boolean; readonly message: string }>
+  /** Images, build cache and networks of the container engine of this server. */
+  readonly garbage: {
+    collect(isDryRun: boolean): Promise<Garbage>
+    runs(): Promise<readonly GarbageRun[]>
+  }
   readonly instanceLogs: (id: InstanceId, options: InstanceOutputOptions) => AsyncIterable<InstanceOutput>
   /** What would differ between what is live and that release; values of secrets are never in it (I8). */
   readonly explainRollback: (

@@ -7,6 +7,7 @@ import { configConvert, configExplain } from './commands/config.ts'
 import { deploy, up } from './commands/deploy.ts'
 import { events } from './commands/events.ts'
 import { freeze, freezes, unfreeze } from './commands/freeze.ts'
+import { gc } from './commands/gc.ts'
 import { logs } from './commands/logs.ts'
 import { cancel, queue, why } from './commands/queue.ts'
 import { releases, releasesDiff, rollback } from './commands/releases.ts'
@@ -171,6 +172,10 @@ function addManaging(program: Command, run: Runner): void {
     .option('--project-wide', 'the freeze of the whole project')
     .action(run<Parameters<typeof unfreeze>[1]>((options, context, args) => unfreeze(args[0], options, context)))
   addSecrets(program, run)
+  common(program.command('gc'))
+    .description('clear up images, build cache and networks that nobody needs')
+    .option('--dry-run', 'only say what would go')
+    .action(run((options, context) => gc(options, context)))
   const cache = program.command('cache').description('what builds keep for the next build')
   common(cache.command('list'))
     .description('caches and runtime layers with their sizes')

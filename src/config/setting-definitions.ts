@@ -6,12 +6,13 @@ import { ACCESS_SETTING_DEFINITIONS, type AccessSettings } from './access-settin
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
 import { HOOK_SETTING_DEFINITIONS, type HookSettings } from './hook-settings.ts'
 import { isLoopback, type ListenAddress } from './listen-address.ts'
+import { REGISTRY_SETTING_DEFINITIONS, type RegistrySettings } from './registry-settings.ts'
 import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
 import type { SettingDefinition } from './setting-definition.ts'
 import { absolutePath, duration, listenAddress, oneOf, type Parsed, parseDomain, trueOrFalse, wholeNumber } from './setting-parsers.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings extends AccessSettings, ScanSettings, ContainerSettings, HookSettings {
+export interface Settings extends AccessSettings, ScanSettings, ContainerSettings, HookSettings, RegistrySettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -38,14 +39,6 @@ export interface Settings extends AccessSettings, ScanSettings, ContainerSetting
   /** Base as written in a recipe → image, or directory of this host. */
   readonly bases: ReadonlyMap<string, string>
   readonly runtime: RuntimeName
-  /** Where images are pushed: `host[:port]/path`; null = they stay on this server. */
-  readonly registry: string | null
-  readonly registryUser: string | null
-  /** Never log it (I8). */
-  readonly registryPassword: string | null
-  readonly registryAuthFile: string | null
-  /** Plain HTTP to the registry. */
-  readonly registryInsecure: boolean
   /** Where programs of this host are looked for. */
   readonly searchPath: string
   readonly logLevel: LogLevel
@@ -199,47 +192,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     default: () => 'auto',
   },
   ...CONTAINER_SETTING_DEFINITIONS,
-  registry: {
-    variable: 'SHIPLOCK_REGISTRY',
-    about: 'Where images are pushed, as `<this>/<project>/<service>@sha256:…`, so that other hosts can pull them.',
-    example: 'registry.example.com:5000/apps',
-    defaultText: 'none: images stay on this server',
-    parse: registryPrefix,
-    default: () => null,
-  },
-  registryUser: {
-    variable: 'SHIPLOCK_REGISTRY_USER',
-    about: 'User for that registry.',
-    example: 'shiplock',
-    defaultText: 'none',
-    parse: (text) => (/^[^\s:]{1,256}$/.test(text) ? { value: text } : { problem: 'must be a user name without spaces and colons' }),
-    default: () => null,
-  },
-  registryPassword: {
-    variable: 'SHIPLOCK_REGISTRY_PASSWORD',
-    about: 'Password or access token for that registry.',
-    example: 'a password',
-    defaultText: 'none',
-    isSecret: true,
-    parse: (text) => (text.length <= 8192 ? { value: text } : { problem: 'is too long' }),
-    default: () => null,
-  },
-  registryAuthFile: {
-    variable: 'SHIPLOCK_REGISTRY_AUTH_FILE',
-    about: 'Instead of user and password: a file as `docker login` writes it, mode 0600, read at each use. Credential helpers are not run.',
-    example: '/etc/shiplock/registry.json',
-    defaultText: 'none',
-    parse: absolutePath,
-    default: () => null,
-  },
-  registryInsecure: {
-    variable: 'SHIPLOCK_REGISTRY_INSECURE',
-    about: 'Plain HTTP to the registry. The container engine must know it as insecure, too.',
-    example: 'true',
-    defaultText: '`true` for a registry on loopback, otherwise `false`',
-    parse: trueOrFalse,
-    default: (_host, settled) => /^(localhost|127\.[0-9.]+|\[::1\])(:|\/|$)/.test(settled.registry ?? ''),
-  },
+  ...REGISTRY_SETTING_DEFINITIONS,
   ...SCAN_SETTING_DEFINITIONS,
   ...HOOK_SETTING_DEFINITIONS,
   searchPath: {
@@ -305,19 +258,4 @@ function parseBases(text: string): Parsed<ReadonlyMap<string, string>> {
     bases.set(base, meaning)
   }
   return { value: bases }
-}
-
-/** The host and path are looked at again, closer, where image names are made. */
-function registryPrefix(text: string): Parsed<string> {
-  if (text.includes('://')) return { problem: 'must not have a scheme; SHIPLOCK_REGISTRY_INSECURE says that it speaks plain HTTP' }
-  if (text.includes('@')) return { problem: 'must not hold a user or password; SHIPLOCK_REGISTRY_USER and _PASSWORD do' }
-  const [host = '', ...path] = text.replace(/\/+$/, '').split('/')
-  const port = /:(\d{1,5})$/.exec(host)?.[1] ?? '5000'
-  if (!/^(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-f:.]+\])(?::\d{1,5})?$/.test(host) || !/[.:]|^localhost$/.test(host))
-    return { problem: 'must begin with the host of a registry: a name with a dot, or with a port' }
-  if (Number(port) < 1 || Number(port) > 65_535) return { problem: 'has a port that does not exist' }
-  if (text.length > 150) return { problem: 'is too long for image names below it' }
-  if (!path.every((component) => /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/.test(component)))
-    return { problem: 'has a path that no image name may have: lower-case letters, digits, inner `.`, `_`, `-`' }
-  return { value: [host.toLowerCase(), ...path].join('/') }
 }

@@ -53,6 +53,7 @@ describe('defaults', () => {
       registryPassword: null,
       registryAuthFile: null,
       registryInsecure: false,
+      diskMark: { percent: 95, freeBytes: 0 },
       trivy: null,
       trivyServer: null,
       trivyToken: null,
@@ -106,6 +107,8 @@ describe('values', () => {
     ['SHIPLOCK_CRASH_AT', 'swap.recorded@2', { crashAt: 'swap.recorded@2' }],
     ['SHIPLOCK_REGISTRY', 'Reg.example.com:5000/team/', { registry: 'reg.example.com:5000/team', registryInsecure: false }],
     ['SHIPLOCK_REGISTRY', '127.0.0.1:5000', { registry: '127.0.0.1:5000', registryInsecure: true }],
+    ['SHIPLOCK_DISK_MARK', '80%', { diskMark: { percent: 80, freeBytes: 0 } }],
+    ['SHIPLOCK_DISK_MARK', '2GiB', { diskMark: { percent: 100, freeBytes: 2 * 1024 ** 3 } }],
     ['SHIPLOCK_DOMAIN', '  ', { domain: 'localhost' }],
   ])('%s=%s', (name, value, expected) => {
     expect(load({ [name]: value })).toMatchObject(expected)
@@ -132,6 +135,7 @@ describe('values', () => {
     ['SHIPLOCK_REGISTRY', 'reg.example.com:99999/a', 'has a port that does not exist'],
     ['SHIPLOCK_REGISTRY', 'reg.example.com/Team', 'has a path that no image name may have'],
     ['SHIPLOCK_REGISTRY_AUTH_FILE', 'auth.json', 'must be an absolute path'],
+    ['SHIPLOCK_DISK_MARK', '0%', 'must be a share such as 90%'],
     ['SHIPLOCK_LOG_LEVEL', 'loud', 'must be one of debug, info, warn, error, silent'],
     ['SHIPLOCK_ALLOW_FILE_SOURCES', 'perhaps', 'must be true or false'],
     ['SHIPLOCK_CRASH_AT', '; rm', 'must be a crash point'],

@@ -3,6 +3,7 @@ import { ACCESS_ROUTES } from './access-routes.ts'
 import { Cache, ClearedCache } from './cache.ts'
 import { CreateDeployment, Deployment, DeploymentStatus } from './deployment.ts'
 import { Event, InstanceLine, LogLine, StreamEnd } from './event.ts'
+import { GARBAGE_ROUTES } from './garbage.ts'
 import { flag, id, integer, limit, name, page, scope, serviceName, text, timestamp } from './primitives.ts'
 import { QUEUE_ROUTES } from './queue-routes.ts'
 import { Release } from './release.ts'
@@ -337,6 +338,7 @@ export const ROUTES = {
     response: null,
     status: 204,
   },
+  ...GARBAGE_ROUTES,
   ...ACCESS_ROUTES,
   ...SECRET_ROUTES,
   ...WEBHOOK_ROUTES,

@@ -223,6 +223,15 @@ export const LIMITS = {
   containerLogFileBytes: 8 * MiB,
   /** How long a reader waits for the rest of the output of a container that has ended. */
   containerLogSettleMs: 5 * SECOND,
+  /** Of counting and clearing up what it stores. */
+  engineSlowCallMs: 10 * MINUTE,
+  // ── garbage
+  garbagePeriodMs: 1 * MINUTE,
+  /** Images that no deployment has recorded may belong to a build whose record comes; no build takes longer. */
+  garbageGraceMs: 60 * MINUTE,
+  /** In one round; the next one goes on. */
+  garbageImages: 200,
+  garbageRunsShown: 20,
   // ── webhooks and triggers
   /** GitHub's own cap; the others send less. */
   webhookBodyBytes: 25 * MiB,

@@ -46,6 +46,7 @@ export const EVENT_MEANINGS = {
   'instance.recovered': 'It passes its health check again and serves.',
   'instance.stopped': 'It was told to stop and did.',
   'instance.removed': 'What was kept of it is gone.',
+  'garbage.collected': 'Images, build cache or networks that nobody needs went; the data holds how many bytes.',
   'orphan.removed': 'Something without a record was found and removed.',
 } as const
 export type EventType = keyof typeof EVENT_MEANINGS

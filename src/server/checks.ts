@@ -5,7 +5,6 @@ import type { ContainerEngine } from '../container-engine/engine.ts'
 import { parseEngineAddress } from '../container-engine/engine-address.ts'
 import type { Finding } from '../contract/server.ts'
 import { ShiplockError } from '../core/errors.ts'
-import { LIMITS } from '../core/limits.ts'
 import { createLogger } from '../core/log.ts'
 import { printable } from '../core/printable.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
@@ -14,6 +13,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts'
 import { diagnoseEmbedded } from '../store/embedded/diagnose.ts'
 import { composeEngine } from './compose-engine.ts'
 import { composeScanner } from './compose-scanner.ts'
+import { DiskWatch } from './disk-watch.ts'
 
 /** The state of a running server's parts. */
 export async function checkParts(
@@ -24,10 +24,11 @@ export async function checkParts(
   const { sandbox, containerEngine } = parts
   const signal = AbortSignal.timeout(5000)
   const { drivers, database } = engine
-  const [runtime, edge, scanner] = await Promise.all([
+  const [runtime, edge, scanner, registry] = await Promise.all([
     drivers.runtime.check(signal),
     drivers.edge.check(signal),
     drivers.scanner.check(signal),
+    drivers.registry.check?.(signal),
   ])
   const store = await database.query<{ version: string }>('show server_version').then(
     ([row]) => ({ ok: true, summary: `PostgreSQL ${(row as { server_version?: string } | undefined)?.server_version ?? ''}` }),
@@ -41,21 +42,32 @@ export async function checkParts(
     await engineFinding(settings, containerEngine),
     finding('edge', edge.ok ? 'ok' : 'failed', edge.summary),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
-    await diskFinding(settings.dataDirectory),
+    ...(registry === undefined ? [] : [finding('registry', registry.ok ? 'ok' : 'warning', registry.summary, registryHint(registry.ok))]),
+    await diskFinding(settings, (await drivers.images?.root().catch(() => null)) ?? null),
   ]
+}
+
+function registryHint(isOk: boolean): string | null {
+  return isOk ? null : 'Check SHIPLOCK_REGISTRY and its credentials; deployments of images fail at publish meanwhile.'
 }
 
 function finding(name: string, status: Finding['status'], summary: string, hint: string | null = null): Finding {
   return { name, status, summary, hint }
 }
 
-async function diskFinding(directory: string): Promise<Finding> {
+async function diskFinding(settings: Settings, engineRoot: string | null): Promise<Finding> {
+  const directory = settings.dataDirectory
   const { bavail, bsize } = await statfs(directory)
-  const free = bavail * bsize
-  const summary = `${(free / 1024 ** 3).toFixed(1)} GiB free at ${directory}`
-  return free < LIMITS.diskFreeBytesMin
-    ? finding('disk', 'warning', summary, 'Free some space: builds need it.')
-    : finding('disk', 'ok', summary)
+  const summary = `${((bavail * bsize) / 1024 ** 3).toFixed(1)} GiB free at ${directory}`
+  const why = await new DiskWatch(settings.diskMark, async () => (engineRoot === null ? [directory] : [directory, engineRoot])).whyFull()
+  return why === null
+    ? finding('disk', 'ok', summary)
+    : finding(
+        'disk',
+        'warning',
+        `nothing new is built: ${why}`,
+        '`shiplock gc` clears up what nobody needs; SHIPLOCK_DISK_MARK is the mark.',
+      )
 }
 
 /** An engine is an offer in `auto`, and needed for `docker`. */
@@ -100,7 +112,7 @@ export async function diagnose(settings: Settings): Promise<Finding[]> {
     finding('sandbox', sandbox.description.kind === 'none' ? 'warning' : 'ok', sandbox.description.summary),
     await diagnoseEngine(settings),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
-    await diskFinding(settings.dataDirectory),
+    await diskFinding(settings, null),
   ]
 }
 

@@ -21,7 +21,9 @@ import { readHostKeys } from '../sources/host-keys.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
 import { checkParts } from './checks.ts'
+import { composeGarbage } from './compose-garbage.ts'
 import { composeHooks } from './compose-hooks.ts'
+import type { DiskWatch } from './disk-watch.ts'
 import type { Notices } from './notices.ts'
 import { VERSION } from './version.ts'
 
@@ -39,6 +41,7 @@ export function composeApi(
     keyring: Keyring
     rotation: KeyRotation
     sender: SenderDependencies
+    disk: DiskWatch
   },
 ): ApiDependencies {
   const { drivers } = engine
@@ -79,6 +82,7 @@ export function composeApi(
     },
     instanceLogs: (id, options) => instanceOutput(engine, id, options),
     ...composeHooks(settings, engine, parts.sender),
+    garbage: composeGarbage(settings, engine, parts.disk),
     explainRollback: (target, release, variables) => explainRollback(engine, target, release, variables),
     checks: () => checkParts(settings, engine, parts),
   }

@@ -8,10 +8,12 @@ import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import { Periodic } from '../engine/periodic.ts'
+import { createImagePuller } from '../registry/pull-image.ts'
 import { ByArtifactRuntime } from '../runtimes/by-artifact.ts'
 import { DockerRuntime } from '../runtimes/docker/docker-runtime.ts'
 import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import type { Runtime } from '../runtimes/runtime.ts'
+import { registryCredentials } from './compose-registry.ts'
 
 const PING_PERIOD_MS = 5000
 const PING_MS = 2000
@@ -33,11 +35,12 @@ export async function composeRuntime(
   settings: Settings,
   logger: Logger,
   parts: { readonly trees: ProcessRuntime; readonly engine: ContainerEngine | null },
-): Promise<{ readonly runtime: Runtime; readonly imageOwner: string; stop(): Promise<void> }> {
+): Promise<{ readonly runtime: Runtime; readonly containers: DockerRuntime | null; stop(): Promise<void> }> {
   const { engine, trees } = parts
-  if (engine === null) return { runtime: trees, imageOwner: '', stop: async () => {} }
+  if (engine === null) return { runtime: trees, containers: null, stop: async () => {} }
   const stateDirectory = containerDirectory(settings)
-  const images = await DockerRuntime.open({ engine, stateDirectory, logger, reach: settings.containerAddress })
+  const fetchImage = createImagePuller(engine, registryCredentials(settings))
+  const images = await DockerRuntime.open({ engine, stateDirectory, logger, reach: settings.containerAddress, fetchImage })
   const ping = async () => {
     const was = engine.isReachable
     await engine.json('GET', '/version', { isRepeatable: false, timeoutMs: PING_MS }).catch(() => {})
@@ -54,7 +57,7 @@ export async function composeRuntime(
     await engine.close()
   }
   // What was started as a process before the setting was changed goes on as one.
-  return { runtime: new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable }), imageOwner: images.owner, stop }
+  return { runtime: new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable }), containers: images, stop }
 }
 
 function containerDirectory(settings: Settings): string {

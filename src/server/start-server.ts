@@ -20,6 +20,7 @@ import { Keyring } from '../core/seal.ts'
 import { ID_PREFIXES, type ServerId } from '../domain/ids.ts'
 import { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
+import { createGarbageCollector } from '../engine/garbage.ts'
 import { HealthMonitor } from '../engine/health-monitor.ts'
 import { KeyRotation } from '../engine/key-rotation.ts'
 import { createSenders } from '../engine/outbox/sender.ts'
@@ -30,10 +31,12 @@ import { Scaler } from '../engine/scaler.ts'
 import { createDecider } from '../engine/triggers/decider.ts'
 import { createHeadChecker, createTriggerUpkeep } from '../engine/triggers/look-at-heads.ts'
 import { Worker } from '../engine/worker.ts'
+import { createEngineImageStore } from '../registry/engine-image-store.ts'
 import { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
 import { sweepCredentials } from '../sources/git-credentials.ts'
 import { createUploadStore } from '../sources/upload.ts'
+import type { Drivers } from '../stages/stage.ts'
 import type { Database } from '../store/database.ts'
 import { type EmbeddedDatabase, startEmbedded } from '../store/embedded.ts'
 import { migrate } from '../store/migrate.ts'
@@ -43,7 +46,9 @@ import { registerServer } from '../store/sql/servers.ts'
 import { composeApi } from './compose-api.ts'
 import { composeDrivers } from './compose-drivers.ts'
 import { composeEngine, composeRuntime } from './compose-engine.ts'
+import { buildCacheBytes } from './compose-garbage.ts'
 import { composeTriggers } from './compose-hooks.ts'
+import { DiskWatch } from './disk-watch.ts'
 import { openNotices } from './notices.ts'
 
 /** A server whose parts all run. */
@@ -102,10 +107,18 @@ async function assemble(
   await trees.open()
   stops.push(async () => trees.close())
   const containerEngine = await composeEngine(settings)
-  const { runtime, imageOwner, stop: letGoOfContainers } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
+  const { runtime, containers, stop: letGoOfContainers } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
   stops.push(letGoOfContainers)
   const caches = createBuildCaches({ directory: join(data, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
-  const drivers = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
+  const images =
+    containerEngine === null || containers === null ? null : createEngineImageStore(containerEngine, containers.owner, containers)
+  const disk = new DiskWatch(settings.diskMark, async () => {
+    const root = (await images?.root().catch(() => null)) ?? null
+    return root === null ? [data] : [data, root]
+  })
+  const imageOwner = containers?.owner ?? ''
+  const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
+  const drivers: Drivers = { ...made, images, disk }
   const engine: EngineDependencies = {
     database,
     drivers,
@@ -140,6 +153,7 @@ async function assemble(
     keyring: sealer,
     rotation,
     sender,
+    disk,
   })
   const api = createApi(forApi)
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
@@ -162,6 +176,7 @@ async function assemble(
     new Scaler(engine),
     createReaper(engine),
     ...parts,
+    createGarbageCollector(engine, buildCacheBytes(settings)),
   ]) {
     await service.start()
     stops.push(() => service.stop())

@@ -22,6 +22,7 @@ export const build: Stage = {
       return skipped(`same source and configuration as v${same.number}`, { facts: { buildKey, artifact: same.artifact, scan: null } })
     }
     await refuseWithoutScanner(context, builder.kind === 'recipe' ? 'tree' : 'image')
+    await assertRoom(context)
     try {
       context.crashPoint('build.sandbox-made')
       const output = await builder.build(request)
@@ -38,6 +39,16 @@ export const build: Stage = {
     if (context.facts.config === null) return
     await builderOf(context).cleanUp({ key: keyOf(context), workDirectory: context.directories.scratch })
   },
+}
+
+/** Above the mark nothing new is built; what serves needs the rest of the disk. */
+async function assertRoom({ drivers, deployment }: StageContext): Promise<void> {
+  const reason = (await drivers.disk?.makeRoom(deployment.id)) ?? null
+  if (reason !== null) {
+    throw new ShiplockError('DISK_FULL', `nothing is built while ${reason}`, {
+      hint: '`shiplock gc` clears up what nobody needs; SHIPLOCK_DISK_MARK is the mark. What serves goes on.',
+    })
+  }
 }
 
 async function store({ drivers }: StageContext, output: BuildOutput): Promise<Artifact> {

@@ -14,6 +14,7 @@ import type { ScanBaseline } from '../domain/scan-policy.ts'
 import type { ScanReport } from '../domain/scan-report.ts'
 import type { BuildConfig, ReadinessCheck, ServiceConfig } from '../domain/service-config.ts'
 import type { Edge } from '../edge/edge.ts'
+import type { ImageStore } from '../registry/image-store.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { InstanceSpec, Runtime } from '../runtimes/runtime.ts'
 import type { Scanner } from '../scanner/scanner.ts'
@@ -37,6 +38,12 @@ export interface ReadConfig {
   readonly detected: readonly string[]
 }
 
+/** Whether there is room for another build. */
+export interface DiskRoom {
+  /** Clears up first where that may help; then why there is no room, null = there is. `deployment`: the one that is about to build. */
+  makeRoom(deployment: DeploymentId | null): Promise<string | null>
+}
+
 /** Everything outside that a stage may act on. */
 export interface Drivers {
   readonly sources: Readonly<Record<Source['kind'], SourceFetcher | null>>
@@ -46,6 +53,9 @@ export interface Drivers {
   readonly runtimeLayers: RuntimeLayers | null
   readonly scanner: Scanner
   readonly registry: Registry
+  /** null = no container engine. */
+  readonly images?: ImageStore | null
+  readonly disk?: DiskRoom
   readonly runtime: Runtime
   readonly edge: Edge
   readonly config: ConfigReader

@@ -91,6 +91,17 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     publicUrl: null,
     assertCallable: (url) => void checkUrl(url, 'any'),
     testNotification: async () => ({ sent: true, message: 'taken' }),
+    garbage: {
+      collect: async (dryRun) => ({
+        dryRun,
+        bytes: 0,
+        removed: { images: 0, names: 0, buildCacheBytes: 0, networks: 0 },
+        images: [],
+        kept: 0,
+        full: null,
+      }),
+      runs: async () => [],
+    },
     instanceLogs: (id: InstanceId, logOptions: InstanceOutputOptions) => (instanceLogs.get(id) ?? new FakeInstanceLog()).read(logOptions),
     explainRollback: async () => [],
     checks: async () => [{ name: 'database', status: 'ok', summary: 'PostgreSQL answers', hint: null }],

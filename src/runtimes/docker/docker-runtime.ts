@@ -111,6 +111,11 @@ export class DockerRuntime implements Runtime {
     return this.#launcher.owner
   }
 
+  /** Removes networks of ours that no container belongs to; how many went. */
+  pruneNetworks(): Promise<number> {
+    return this.#launcher.networks.dropUnused()
+  }
+
   async check(signal: AbortSignal): Promise<RuntimeHealth> {
     try {
       await this.#engine.json('GET', '/version', { signal, isRepeatable: false })

@@ -44,17 +44,28 @@ export class Networks {
     })
   }
 
-  /** Removes it when no container of ours, running or not, belongs to it. */
-  drop(name: string): Promise<void> {
+  /** What a crash left, or a project that is gone; how many went. */
+  async dropUnused(): Promise<number> {
+    const query = { filters: filters(`${LABEL.owner}=${this.#owner}`, `${LABEL.kind}=network`) }
+    const networks = await this.#engine.json<readonly { readonly Name: string }[]>('GET', '/networks', { query })
+    let dropped = 0
+    for (const { Name } of networks) if (await this.drop(Name)) dropped += 1
+    return dropped
+  }
+
+  /** Removes it when no container of ours, running or not, belongs to it. True = it went. */
+  drop(name: string): Promise<boolean> {
     return this.#locks.run(name, async () => {
       const query = { all: true, limit: 1, filters: filters(`${LABEL.owner}=${this.#owner}`, `${LABEL.network}=${name}`) }
       const users = await this.#engine.json<readonly unknown[]>('GET', '/containers/json', { query })
-      if (users.length > 0) return
+      if (users.length > 0) return false
       try {
         await this.#engine.json('DELETE', `/networks/${encodeURIComponent(name)}`)
+        return true
       } catch (error) {
         // Gone already, or somebody else's container is in it.
         if (!isRefusal(error, 403, 404, 409)) throw error
+        return false
       }
     })
   }
