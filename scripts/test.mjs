@@ -12,6 +12,8 @@ const PROGRAMS = [
   { program: 'bwrap', package: 'bubblewrap', why: 'the sandbox' },
   { program: 'setpriv', package: 'util-linux', why: 'a user per project' },
   { program: 'ssh', package: 'openssh-client', why: 'git over ssh' },
+  { program: 'sshd', package: 'openssh-server', why: 'private repositories over ssh' },
+  { program: 'openssl', package: 'openssl', why: 'certificates of test servers' },
   { program: 'python3', package: 'python3', why: 'the Python example' },
   { program: 'docker-registry', package: 'docker-registry', why: 'publishing to a registry' },
   { program: 'dockerd', package: 'docker.io', why: 'containers' },

@@ -24,7 +24,7 @@ const PATTERNS: readonly Pattern[] = [
   },
   { test: /timed out|Operation too slow|Timeout/i, code: 'SOURCE_UNREACHABLE', says: 'the host did not answer in time' },
   {
-    test: /HOST IDENTIFICATION HAS CHANGED/,
+    test: /HOST IDENTIFICATION HAS CHANGED|^Host key for .* has changed/m,
     code: 'SOURCE_REFUSED',
     says: 'the host shows another key than the one that was pinned or seen before',
     hint: 'Somebody may be in between. If the host has published a new key, pin it: `shiplock deploy-key pin HOST`.',
@@ -74,9 +74,11 @@ const PATTERNS: readonly Pattern[] = [
 
 /** The error for a git command that failed: our one sentence, then git's own last lines (already printable). */
 export function gitFailure(doing: string, result: CommandResult): ShiplockError {
-  const tail = result.stderrTail.filter((line) => line.trim() !== '').slice(-4)
+  const said = result.stderrTail.filter((line) => line.trim() !== '')
+  const tail = said.slice(-4)
   const text = tail.join('\n')
-  const pattern = result.timedOut ? undefined : PATTERNS.find(({ test }) => test.test(text))
+  // git's own advice comes after what ssh said, which tells more.
+  const pattern = result.timedOut ? undefined : PATTERNS.find(({ test }) => test.test(said.join('\n')))
   const says = result.timedOut ? 'git took too long' : (pattern?.says ?? `git ended with exit code ${result.exitCode}`)
   return new ShiplockError(pattern?.code ?? 'SOURCE_UNREACHABLE', `${doing}: ${says}${text === '' ? '' : `\n${text}`}`, {
     details: { exitCode: result.exitCode, git: tail },
