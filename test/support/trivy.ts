@@ -20,6 +20,8 @@ export interface TrivyPlan {
   readonly databaseIsDown?: boolean
   readonly cacheIsBusy?: boolean
   readonly unknownFlags?: readonly string[]
+  /** An image must be known to the engine that DOCKER_HOST names. */
+  readonly asksEngine?: boolean
   /** What a Trivy server would ask for. */
   readonly token?: string
 }

@@ -2,6 +2,7 @@
 // Stands in for Trivy in tests: the same command line (docs/guide/references/configuration/cli of aquasecurity/trivy), the same reactions.
 // Copied to a directory as `trivy`; `plan.json` beside it says how it behaves, `calls.jsonl` beside it tells how it was called.
 import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -100,6 +101,7 @@ const isServed = flags.has('--server')
 if (isServed && plan.token !== undefined && process.env.TRIVY_TOKEN !== plan.token) fatal('twirp error unauthenticated: invalid token')
 if (command !== 'image' && !existsSync(targets[0])) fatal(`run error: fs scan error: stat ${targets[0]}: no such file or directory`)
 
+if (command === 'image' && plan.asksEngine === true) await inspectImage(targets[0])
 if (!isServed) await prepareDatabase()
 const unlock = command === 'image' && !isServed && (flags.get('--cache-backend')?.[0] ?? 'fs') === 'fs' ? lockCache() : () => {}
 process.stderr.write('2026-11-20T08:30:00Z\tINFO\t[vuln] Vulnerability scanning is enabled\n')
@@ -112,6 +114,21 @@ const report = plan.stdout ?? readFileSync(plan.reports[command], 'utf8')
 process.stdout.write(report, () => {
   tell({ at: Date.now(), ended: command, pid: process.pid })
 })
+
+/** As Trivy's docker source does, with the engine that DOCKER_HOST names. */
+async function inspectImage(name) {
+  const socketPath = /^unix:\/\/(.+)$/.exec(process.env.DOCKER_HOST ?? '')?.[1]
+  if (flags.get('--image-src')?.[0] !== 'docker' || socketPath === undefined) fatal('image scan error: docker error: no engine is named')
+  const status = await new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path: `/images/${encodeURIComponent(name)}/json` }, (answer) => {
+      answer.resume()
+      answer.on('end', () => resolve(answer.statusCode))
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+  if (status !== 200) fatal(`image scan error: docker error: unable to inspect the image (${name}): Error response from daemon: ${status}`)
+}
 
 /** bbolt's lock: a process that holds it keeps the others out; after five seconds they give up. */
 function lockCache() {
