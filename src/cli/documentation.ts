@@ -2,6 +2,7 @@ import { openApiDocument } from '../contract/openapi.ts'
 import type { RouteSpec } from '../contract/route.ts'
 import { ROUTES } from '../contract/routes.ts'
 import { ERRORS } from '../core/errors.ts'
+import { ROLE_VERBS, ROLES, VERB_MEANINGS, VERBS } from '../domain/access.ts'
 import { createProgram, exitCodeTable } from './program.ts'
 
 /** What in docs/ is printed from the code. */
@@ -29,6 +30,16 @@ export function routesTable(): string {
     return `| \`${spec.method.toUpperCase()} ${spec.path}\` | ${spec.summary} | ${spec.needs === undefined ? 'no token' : `\`${spec.needs.verb}\``} | ${spec.status} |`
   })
   return ['| Route | What it does | Needs | Status |', '|---|---|---|---|', ...rows].join('\n')
+}
+
+function rolesTable(): string {
+  const rows = VERBS.map((verb) => {
+    const marks = ROLES.map((role) =>
+      ROLE_VERBS[role].includes(verb) ? 'yes' : verb === 'administer' && role === 'owner' ? 'whole server only' : '',
+    )
+    return `| \`${verb}\` | ${VERB_MEANINGS[verb]} | ${marks.join(' | ')} |`
+  })
+  return [`| Verb | What it allows | ${ROLES.join(' | ')} |`, `|---|---|${ROLES.map(() => '---|').join('')}`, ...rows].join('\n')
 }
 
 export function commandsTable(): string {
@@ -63,6 +74,7 @@ const COMMON_OPTIONS = new Set(['--project', '--environment', '--service', '--js
 
 export function documentTables(): Readonly<Record<string, Readonly<Record<string, string>>>> {
   return {
+    'access.md': { roles: rolesTable() },
     'api.md': { routes: routesTable(), schemas: schemaList() },
     'cli.md': { commands: commandsTable(), 'exit-codes': ['```', ...exitCodeTable(), '```'].join('\n') },
   }

@@ -75,7 +75,7 @@ function show(tokens: readonly Token[], terminal: CliContext['terminal']): void 
     token.role,
     token.verbs.join(','),
     token.lastUsedAt === null ? 'never' : formatAgo(token.lastUsedAt, now),
-    endOf(token),
+    endOf(token).replace(/^until /, ''),
   ])
   for (const line of table(['TOKEN', 'NAME', 'WHERE', 'ROLE', 'MAY', 'USED', 'UNTIL'], rows, terminal.colors.dim)) terminal.print(line)
 }
