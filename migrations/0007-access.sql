@@ -2,4 +2,4 @@
 alter table audit_log
   add column project      text,
   add column environment  text;
-
+create index audit_log_by_age on audit_log (at);

@@ -71,7 +71,7 @@ function operation(operationId: string, spec: RouteSpec, schemas: Schemas): Json
     operationId,
     summary: spec.summary,
     tags: [spec.tag],
-    ...(spec.isPublic === true ? { security: [] } : {}),
+    ...(spec.needs === undefined ? { security: [] } : { 'x-needs': spec.needs.verb }),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(spec.body === undefined ? {} : { requestBody: requestBody(spec.body, schemas) }),
     responses: { [spec.status]: response(spec, schemas), default: { $ref: '#/components/responses/Problem' } },

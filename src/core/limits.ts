@@ -2,6 +2,7 @@ const KiB = 1024
 const MiB = 1024 * KiB
 const SECOND = 1000
 const MINUTE = 60 * SECOND
+const DAY = 24 * 60 * MINUTE
 
 /** Every bound, in one place (I12). A setting may lower or raise the ones that say so; nothing is unbounded. */
 export const LIMITS = {
@@ -114,6 +115,10 @@ export const LIMITS = {
   membersPerProject: 1000,
   /** Not counting those that were revoked. */
   tokensPerProject: 1000,
+  /** Lines of the audit log. */
+  auditKeptMs: 400 * DAY,
+  /** How long a token that was revoked or has expired is still listed. */
+  endedTokensKeptMs: 90 * DAY,
   /** Tokens and addresses whose requests are counted; who came longest ago is forgotten first. */
   rateHolders: 10_000,
   /** Public requests of one address, e.g. the health check of a load balancer. */

@@ -5,12 +5,14 @@ import { LIMITS } from '../core/limits.ts'
 import type { Instance } from '../domain/deployment.ts'
 import type { DeploymentId, Digest } from '../domain/ids.ts'
 import { releasesToDelete } from '../domain/retention.ts'
+import { deleteOldAudit } from '../store/sql/audit.ts'
 import { getServiceEnvironment, lockServiceEnvironment } from '../store/sql/catalog.ts'
 import { appendEvents } from '../store/sql/events.ts'
 import { deleteOldAnswers } from '../store/sql/idempotency.ts'
 import { findInstance, listExpiredStandby, moveInstance, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
 import { listNeededLayers, listNeededTrees, listProtectedReleases, listReleases, markReleasesDeleted } from '../store/sql/releases.ts'
+import { deleteEndedTokens } from '../store/sql/tokens.ts'
 import {
   filterKnownInstances,
   filterUnsettled,
@@ -38,6 +40,8 @@ export async function reap(dependencies: EngineDependencies): Promise<void> {
   await removeUnusedLayers(dependencies)
   await removeLeftDirectories(dependencies)
   await deleteOldAnswers(dependencies.database)
+  await deleteOldAudit(dependencies.database, LIMITS.auditKeptMs)
+  await deleteEndedTokens(dependencies.database, LIMITS.endedTokensKeptMs)
 }
 
 async function removeExpiredStandby(dependencies: EngineDependencies): Promise<void> {

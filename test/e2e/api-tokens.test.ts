@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AuditEntry, CreatedToken } from '../../src/contract/access.ts'
 import { Problem } from '../../src/contract/problem.ts'
 import { LIMITS } from '../../src/core/limits.ts'
+import { deleteOldAudit } from '../../src/store/sql/audit.ts'
+import { deleteEndedTokens } from '../../src/store/sql/tokens.ts'
+import { listOverRetention } from '../../src/store/sql/upkeep.ts'
 import { type ApiAnswer, type ApiFixture, startApi } from '../support/api-fixture.ts'
 
 let api: ApiFixture
@@ -174,6 +177,39 @@ describe('projects and their plans', () => {
       Array.from({ length: 10 }, (_, at) => api.call('POST', '/v1/deployments', { ...deploy, project: 'crowd', service: `web${at}` })),
     )
     expect(answers.map((answer) => answer.status).sort()).toEqual([202, 202, 202, ...Array(7).fill(409)])
+  })
+
+  test('a plan keeps fewer releases than the service asks for', async () => {
+    await made('/v1/projects', { name: 'thrifty' })
+    const { body } = await api.call('POST', '/v1/deployments', { ...deploy, project: 'thrifty' })
+    await api.database.query(
+      `insert into releases (id, service_environment_id, number, deployment_id, revision, artifact, config, trigger, sealed_variables)
+       select 'rel_thrifty' || n, service_environment_id, n, 'dep_thrifty' || n, '{}', '{}', '{"retention": 10}', '{}', ''
+         from deployments, generate_series(1, 6) n where id = $1`,
+      [body.id],
+    )
+    expect(await listOverRetention(api.database)).toEqual([])
+    await api.call('PUT', '/v1/projects/thrifty/limits', { retention: 3 })
+    expect(await listOverRetention(api.database)).toMatchObject([{ retention: 3 }])
+    await api.call('PUT', '/v1/projects/thrifty/limits', { retention: 50 })
+    expect(await listOverRetention(api.database)).toEqual([])
+  })
+
+  test('I12: lines of the audit log and ended tokens go when they are old', async () => {
+    const counts = async () =>
+      api.database.query(`select (select count(*) from audit_log) as lines, (select count(*) from tokens) as tokens`)
+    await newToken({ role: 'viewer', expiresInSeconds: 1 }).then(({ id }) => api.call('DELETE', `/v1/tokens/${id}`))
+    const [before] = await counts()
+    await deleteOldAudit(api.database, 3_600_000)
+    await deleteEndedTokens(api.database, 3_600_000)
+    expect(await counts()).toEqual([before])
+    await api.database.query(`update audit_log set at = at - interval '2 hours' where action = 'token.revoke'`)
+    await api.database.query(`update tokens set revoked_at = revoked_at - interval '2 hours' where revoked_at is not null`)
+    await deleteOldAudit(api.database, 3_600_000)
+    await deleteEndedTokens(api.database, 3_600_000)
+    expect(await api.database.query(`select 1 from audit_log where action = 'token.revoke'`)).toEqual([])
+    expect(await api.database.query('select 1 from tokens where revoked_at is not null')).toEqual([])
+    expect((await api.call('GET', '/v1/tokens')).status).toBe(200)
   })
 
   test('one is deleted by its name given twice, and only when nothing runs', async () => {

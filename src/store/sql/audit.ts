@@ -50,3 +50,12 @@ export async function listAudit(db: Queryable, filter: AuditFilter): Promise<Aud
     [filter.project, filter.environment, filter.within, filter.actor, filter.action, filter.since, filter.before, filter.limit],
   )
 }
+
+/** Bounded per call, so that none takes long. */
+export async function deleteOldAudit(db: Queryable, keptMs: number): Promise<void> {
+  await db.query(
+    `delete from audit_log where position in
+       (select position from audit_log where at < now() - make_interval(secs => $1) order by at limit 1000)`,
+    [keptMs / 1000],
+  )
+}

@@ -120,3 +120,7 @@ export async function countTokens(db: Queryable, projectId: string | null): Prom
 export async function revokeToken(tx: Queryable, id: string): Promise<void> {
   await tx.query('update tokens set revoked_at = coalesce(revoked_at, now()) where id = $1', [id])
 }
+
+export async function deleteEndedTokens(db: Queryable, keptMs: number): Promise<void> {
+  await db.query('delete from tokens where least(revoked_at, expires_at) < now() - make_interval(secs => $1)', [keptMs / 1000])
+}
