@@ -29,9 +29,12 @@ function runtime(kind: 'tree' | 'image', held: readonly string[], calls: string[
   } as unknown as KeepingRuntime
 }
 
-function composed(options: { trees?: string[]; images?: string[]; reachable?: boolean; imagesMore?: Partial<KeepingRuntime> } = {}) {
+function composed(
+  options: { trees?: string[]; images?: string[]; reachable?: boolean; prefersImages?: boolean; imagesMore?: Partial<KeepingRuntime> } = {},
+) {
   const calls: string[] = []
   const both = new ByArtifactRuntime({
+    prefersImages: options.prefersImages ?? false,
     trees: runtime('tree', options.trees ?? [], calls),
     images: runtime('image', options.images ?? [], calls, options.imagesMore),
     isReachable: () => options.reachable ?? true,
@@ -80,4 +83,12 @@ test('an engine that is away hides its instances from the list; other faults are
   expect(await composed({ imagesMore: { list: () => Promise.reject(away) } }).both.list()).toHaveLength(1)
   expect(await composed().both.list()).toHaveLength(2)
   await expect(composed({ imagesMore: { list: () => Promise.reject(new Error('odd')) } }).both.list()).rejects.toThrow('odd')
+})
+
+test('with containers for everything, only what runs as a process already stays one', async () => {
+  const { both, calls } = composed({ trees: ['old'], prefersImages: true, reachable: false })
+  for (const id of ['new', 'old']) await both.start(spec(id, TREE), 1, never())
+  expect(calls).toEqual(['image start new', 'tree start old'])
+  expect(both.capabilities.artifacts).toEqual(['image'])
+  expect((await both.check(never())).ok).toBe(false)
 })

@@ -27,6 +27,8 @@ export interface ByArtifactOptions {
   readonly images: KeepingRuntime
   /** Whether the engine of `images` answers now. Without it images are not offered to configurations, so that detection passes Dockerfiles over. */
   readonly isReachable: () => boolean
+  /** Start file trees on `images`, too; what already runs as a process goes on as one. Default false. */
+  readonly prefersImages?: boolean
 }
 
 /** File trees on one runtime, images on another. What an id belongs to is decided at its start; later calls go to who holds it. */
@@ -35,15 +37,18 @@ export class ByArtifactRuntime implements Runtime {
   readonly #trees: KeepingRuntime
   readonly #images: KeepingRuntime
   readonly #isReachable: () => boolean
+  readonly #prefersImages: boolean
 
   constructor(options: ByArtifactOptions) {
     this.#trees = options.trees
     this.#images = options.images
     this.#isReachable = options.isReachable
+    this.#prefersImages = options.prefersImages ?? false
   }
 
   get capabilities(): RuntimeCapabilities {
     const trees = this.#trees.capabilities
+    if (this.#prefersImages) return this.#images.capabilities
     if (!this.#isReachable()) return trees
     const images = this.#images.capabilities
     return {
@@ -56,6 +61,7 @@ export class ByArtifactRuntime implements Runtime {
   }
 
   async check(signal: AbortSignal): Promise<RuntimeHealth> {
+    if (this.#prefersImages) return this.#images.check(signal)
     const trees = await this.#trees.check(signal)
     const images = this.#isReachable() ? await this.#images.check(signal) : null
     return { ok: trees.ok, summary: images?.ok ? `${trees.summary}; images on ${images.summary}` : trees.summary }
@@ -125,7 +131,8 @@ export class ByArtifactRuntime implements Runtime {
   #holder(id: string, artifact?: Artifact): KeepingRuntime {
     if (this.#images.has(id)) return this.#images
     if (this.#trees.has(id)) return this.#trees
-    return artifact !== undefined && !this.#trees.capabilities.artifacts.includes(artifact.kind) ? this.#images : this.#trees
+    if (artifact === undefined) return this.#trees
+    return this.#prefersImages || !this.#trees.capabilities.artifacts.includes(artifact.kind) ? this.#images : this.#trees
   }
 
   /** What nobody knows may still be real: a record was lost. Whoever can be asked is. */

@@ -33,6 +33,8 @@ export interface RuntimeSupport {
   readonly layer: { readonly directory: string; readonly home: string } | null
   /** Directories of programs that `run.base` puts first on the PATH. */
   readonly toolDirectories: readonly string[]
+  /** For runtimes of containers: the image that a file tree runs in, as `run.base` says. */
+  readonly image?: string
 }
 
 export interface InstanceSpec {

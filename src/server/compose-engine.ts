@@ -6,6 +6,7 @@ import { type EngineAddress, findEngine, parseEngineAddress } from '../container
 import { createContainerEngine } from '../container-engine/http-engine.ts'
 import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
+import { ShiplockError } from '../core/errors.ts'
 import type { Logger } from '../core/log.ts'
 import { Periodic } from '../engine/periodic.ts'
 import { createImagePuller } from '../registry/pull-image.ts'
@@ -37,7 +38,12 @@ export async function composeRuntime(
   parts: { readonly trees: ProcessRuntime; readonly engine: ContainerEngine | null },
 ): Promise<{ readonly runtime: Runtime; readonly containers: DockerRuntime | null; stop(): Promise<void> }> {
   const { engine, trees } = parts
-  if (engine === null) return { runtime: trees, containers: null, stop: async () => {} }
+  if (engine === null) {
+    if (settings.runtime !== 'docker') return { runtime: trees, containers: null, stop: async () => {} }
+    throw new ShiplockError('INPUT_INVALID', 'SHIPLOCK_RUNTIME is docker, and SHIPLOCK_CONTAINER_ENGINE is none', {
+      hint: 'Name an engine, or use SHIPLOCK_RUNTIME=auto.',
+    })
+  }
   const stateDirectory = containerDirectory(settings)
   const fetchImage = createImagePuller(engine, registryCredentials(settings))
   const images = await DockerRuntime.open({ engine, stateDirectory, logger, reach: settings.containerAddress, fetchImage })
@@ -56,8 +62,9 @@ export async function composeRuntime(
     await images.close()
     await engine.close()
   }
-  // What was started as a process before the setting was changed goes on as one.
-  return { runtime: new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable }), containers: images, stop }
+  const prefersImages = settings.runtime === 'docker'
+  const runtime = new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable, prefersImages })
+  return { runtime, containers: images, stop }
 }
 
 function containerDirectory(settings: Settings): string {

@@ -7,7 +7,7 @@ import type { InstanceSpec, InstanceStatus } from '../../src/runtimes/runtime.ts
 import { type DockerHarness, imageOf } from '../support/docker-harness.ts'
 import { sharedDockerd } from '../support/dockerd.ts'
 import { eventually } from '../support/eventually.ts'
-import { LABELS } from '../support/runtime-harness.ts'
+import { APPS, LABELS } from '../support/runtime-harness.ts'
 import { addressOf, get, lines, never } from './runtime-suite.ts'
 
 /** What containers bring with them: limits, confinement, networks, images, and apps that do not do what is expected of them. */
@@ -202,7 +202,8 @@ export function dockerSuite(make: () => Promise<DockerHarness>): void {
     test('a command inside: its code, its output, its end after the time-out', async () => {
       const { spec, status } = await running({ env: { COLOR: 'blue' } })
       await get(status, '/')
-      expect(await inside(spec.id, 'echo $COLOR; echo err >&2; exit 3')).toEqual({ exitCode: 3, timedOut: false, output: 'blue\nerr' })
+      expect(await inside(spec.id, 'echo $COLOR; exit 3')).toEqual({ exitCode: 3, timedOut: false, output: 'blue' })
+      expect(await inside(spec.id, 'echo err >&2')).toEqual({ exitCode: 0, timedOut: false, output: 'err' })
       expect(await inside(spec.id, 'echo begun; sleep 987 & sleep 987', 1500)).toMatchObject({
         exitCode: null,
         timedOut: true,
@@ -238,6 +239,50 @@ export function dockerSuite(make: () => Promise<DockerHarness>): void {
         return all.filter((text) => text.startsWith('listening')).length === 3 ? all : false
       })
       expect(said.filter((text) => text === 'asked to stop')).toHaveLength(2)
+    })
+
+    test('init commands run before the start; which of them failed is told, and no report stands in the log', async () => {
+      const spec = harness.instanceSpec({ initCommands: ['echo one > made', 'exit 3', 'cat made; exit 4'] })
+      const status = await runtime.start(spec, 1, never())
+      expect(status).toMatchObject({
+        state: 'running',
+        initFailures: [
+          { number: 2, exitCode: 3 },
+          { number: 3, exitCode: 4 },
+        ],
+      })
+      await get(status, '/')
+      // The engine takes over output and errors one beside the other.
+      expect((await texts(spec.id)).sort()).toEqual([
+        'listening on 8080',
+        'one',
+        'shiplock: init command 2 of 3 exited with 3',
+        'shiplock: init command 3 of 3 exited with 4',
+      ])
+      await runtime.stop(spec.id, { timeoutMs: 5000 }, 1)
+      expect(await runtime.start(spec, 1, never())).toMatchObject({ initFailures: [{ number: 2 }, { number: 3 }] })
+      const strict = harness.instanceSpec({ initCommands: ['true', 'exit 5'], initFailure: 'fail' })
+      await expect(runtime.start(strict, 1, never())).rejects.toMatchObject({
+        code: 'LAUNCH_FAILED',
+        message: 'init command 2 exited with 5, and initFailure is "fail"',
+      })
+    })
+
+    test('a file tree runs in the image of its base, as a copy of its own that outlives a restart', async () => {
+      const tree = { artifact: { kind: 'tree', digest: 'sha256:00' as Digest, files: 1, bytes: 1 }, artifactDirectory: APPS } as const
+      const support = { layer: null, toolDirectories: [], image: 'shiplock-test/node:20' }
+      const { spec, status } = await running({ ...tree, support, startCommands: ['node server.mjs'], env: { HOST: '0.0.0.0' }, port: 4000 })
+      expect(await get(status, '/')).toContain(spec.id)
+      expect((await inside(spec.id, 'pwd; ls')).output).toMatch(/^\/var\/www\n.*server\.mjs/s)
+      await runtime.stop(spec.id, { timeoutMs: 5000 }, 1)
+      expect(await get(await runtime.start(spec, 1, never()), '/starts')).toBe(`${spec.id}\n${spec.id}\n`)
+      await expect(running({ ...tree, startCommands: ['true'] })).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' })
+      await expect(running({ ...tree, support })).rejects.toMatchObject({ code: 'LAUNCH_FAILED' })
+      const task = harness.taskSpec({ ...tree, support, command: 'test -f server.mjs && pwd' })
+      const said: string[] = []
+      expect(await runtime.runTask(task, (line) => said.push(line), 1, never())).toMatchObject({ exitCode: 0 })
+      expect(said).toEqual(['/var/www'])
+      await runtime.removeTask(task.id, 1)
     })
 
     test('a container that was removed by hand is missing, and is made again', async () => {

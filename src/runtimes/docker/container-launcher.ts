@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import type { Artifact } from '../../domain/deployment.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
-import type { Labels } from '../runtime.ts'
+import type { InstanceSpec, Labels } from '../runtime.ts'
 import { AddressBook } from './address-book.ts'
 import type { ContainerPlan } from './container-body.ts'
 import type { ContainerCommand } from './container-command.ts'
@@ -11,9 +11,9 @@ import { type ContainerKind, containerName, labelsFor, networkOf } from './conta
 import { type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
 import type { ContainerFacts, Reach } from './container-state.ts'
 import { AddressTaken, Containers } from './containers.ts'
-import type { LocalImage } from './image-of.ts'
-import { findEngineImage } from './image-of.ts'
+import { findEngineImage, inspectImage, type LocalImage, localImage } from './image-of.ts'
 import { isOnThisHost, Networks, type ProjectNetwork } from './networks.ts'
+import { putTree, TREE_MOUNT } from './put-files.ts'
 
 /**
  * How instances are reached. `container`: at their address in the network. `publish`: at a port of 127.0.0.1, drawn by the engine.
@@ -28,6 +28,8 @@ export interface LaunchRequest {
   readonly labels: Labels
   readonly image: LocalImage
   readonly command: ContainerCommand
+  /** Tree that is laid into it before its first start; null = the image is all. */
+  readonly tree: string | null
   readonly env: Readonly<Record<string, string>>
   readonly port: number | null
   readonly cpu: CpuClass
@@ -73,12 +75,12 @@ export class ContainerLauncher {
     this.#addresses.remember(record.network, this.nameOf(kind, record.id), record.address)
   }
 
-  /** @throws LAUNCH_FAILED when it is neither here nor to be had */
-  async image(artifact: Artifact, signal: AbortSignal): Promise<LocalImage> {
-    if (artifact.kind !== 'image')
-      throw new ShiplockError('RUNTIME_UNAVAILABLE', 'the docker runtime runs images, not file trees', {
-        hint: 'Use SHIPLOCK_RUNTIME=auto: file trees then run as processes.',
-      })
+  /**
+   * The image of a release, or the one that its file tree runs in.
+   * @throws LAUNCH_FAILED when it is neither here nor to be had, RUNTIME_UNAVAILABLE for a tree without such an image
+   */
+  async image({ artifact, support }: Pick<InstanceSpec, 'artifact' | 'support'>, signal: AbortSignal): Promise<LocalImage> {
+    if (artifact.kind === 'tree') return this.#baseImage(support?.image ?? null, signal)
     const found = await findEngineImage(this.engine, artifact, signal)
     if (found !== null) return found
     await this.#options.fetchImage?.(artifact, signal)
@@ -87,6 +89,17 @@ export class ContainerLauncher {
     throw new ShiplockError('LAUNCH_FAILED', `the engine does not have the image ${artifact.reference} (${artifact.digest})`, {
       hint: 'It was removed from the engine, and no registry keeps it; deploy again to build or pull it.',
     })
+  }
+
+  async #baseImage(name: string | null, signal: AbortSignal): Promise<LocalImage> {
+    if (name === null)
+      throw new ShiplockError('RUNTIME_UNAVAILABLE', 'the docker runtime needs an image to run this file tree in', {
+        hint: 'Use SHIPLOCK_RUNTIME=auto: file trees then run as processes.',
+      })
+    const facts = await inspectImage(this.engine, name, signal)
+    // Its own command is that of the base, never of the app.
+    if (facts !== null) return { ...localImage(facts), entrypoint: [], command: [] }
+    throw new ShiplockError('LAUNCH_FAILED', `the engine does not have the image ${name} of run.base`, { hint: `docker pull ${name}` })
   }
 
   /** Intent on disk first, then the container, then its start: a rerun takes up what a crash left at any point. */
@@ -109,7 +122,8 @@ export class ContainerLauncher {
         timedOut: false,
       }
       await writeRecord(directory, record)
-      await this.containers.make(name, plan, request.present, signal)
+      const isNew = await this.containers.make(name, plan, request.present, signal)
+      if (isNew && request.tree !== null) await putTree(this.engine, name, request.tree, signal)
       return { plan, record, network }
     })
     return this.#start(name, made, directory, signal)
@@ -150,7 +164,7 @@ export class ContainerLauncher {
     return {
       image: request.image.id,
       ...request.command,
-      workingDirectory: null,
+      workingDirectory: request.tree === null ? null : TREE_MOUNT,
       env: request.env,
       labels: labelsFor(this.owner, kind, id, labels, fence),
       cpu: request.cpu,

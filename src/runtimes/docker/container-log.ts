@@ -5,6 +5,7 @@ import { frames } from '../../container-engine/engine-frames.ts'
 import type { Clock } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { LogTimes } from '../process/log-times.ts'
+import { reportTag, StartReports } from './start-reports.ts'
 
 /** How far the engine's log was taken over: up to and with the `taken`-th line of time `at`; the file was `length` bytes long then. */
 interface Cursor {
@@ -16,6 +17,7 @@ interface Cursor {
 
 const PENDING_BYTES = 1024 * 1024
 const RETRY_MS = 500
+const NOTHING = Buffer.alloc(0)
 
 /**
  * Takes the output of one container over into a file of ours, which outlives the container, its restarts and its replacement. It follows
@@ -24,6 +26,8 @@ const RETRY_MS = 500
  */
 export class ContainerLog {
   readonly file: string
+  readonly reports: StartReports
+  readonly #tag: Buffer
   readonly #engine: ContainerEngine
   readonly #name: string
   readonly #clock: Clock
@@ -43,6 +47,8 @@ export class ContainerLog {
     this.#name = name
     this.#clock = clock
     this.#times = new LogTimes(file)
+    this.reports = new StartReports(file)
+    this.#tag = Buffer.from(reportTag(name))
   }
 
   /** All that the container will say until it is started again is in the file. */
@@ -151,7 +157,10 @@ export class ContainerLog {
         }
         taken = time === at ? taken + 1 : 1
         at = time
-        await writer.add(data.subarray(space + 1), { container, at, taken })
+        const text = data.subarray(space + 1)
+        const isReport = text.subarray(0, this.#tag.length).equals(this.#tag)
+        if (isReport) await this.reports.add(text.toString('latin1', this.#tag.length))
+        await writer.add(isReport ? NOTHING : text, { container, at, taken })
       }
     } finally {
       await writer.close()

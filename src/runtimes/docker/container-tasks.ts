@@ -14,6 +14,7 @@ import type { ContainerLauncher } from './container-launcher.ts'
 import { ContainerLog } from './container-log.ts'
 import { assertFence, type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
 import { type ContainerFacts, isRunning, labelsIn, neverRan } from './container-state.ts'
+import { reportTag } from './start-reports.ts'
 
 /** As `Runtime.runTask` has them. */
 export interface TaskSignals {
@@ -97,10 +98,10 @@ export class ContainerTasks {
       await removeTree(directory)
       present = null
     }
-    const image = await this.#launcher.image(spec.artifact, signal)
+    const image = await this.#launcher.image(spec, signal)
     await mkdir(directory, { recursive: true, mode: 0o711 })
     const { id, labels, env, cpu, memoryMb } = spec
-    const command = taskCommand(spec.command)
+    const command = taskCommand(spec.command, reportTag(this.#name(spec.id)))
     await this.#launcher.launch({
       kind: 'task',
       id,
@@ -108,6 +109,7 @@ export class ContainerTasks {
       labels,
       image,
       command,
+      tree: spec.artifactDirectory,
       env,
       port: null,
       cpu,

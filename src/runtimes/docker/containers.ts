@@ -5,7 +5,7 @@ import { LIMITS } from '../../core/limits.ts'
 import type { StopReport } from '../runtime.ts'
 import { type ContainerPlan, containerBody, specOf } from './container-body.ts'
 import { LABEL } from './container-labels.ts'
-import { type ContainerFacts, isRunning, labelsIn } from './container-state.ts'
+import { type ContainerFacts, isRunning, labelsIn, neverRan } from './container-state.ts'
 
 /** Containers by name, as an engine has them: make, start, end, remove. Each may be called twice. */
 export class Containers {
@@ -30,18 +30,21 @@ export class Containers {
 
   /**
    * The container of a plan, made if it is not there; one that was made from another plan is replaced, what it wrote goes with it.
+   * Resolves with whether it was never started.
    * @throws LAUNCH_FAILED in the engine's words
    */
-  async make(name: string, plan: ContainerPlan, present: ContainerFacts | null, signal: AbortSignal): Promise<void> {
+  async make(name: string, plan: ContainerPlan, present: ContainerFacts | null, signal: AbortSignal): Promise<boolean> {
     const body = containerBody({ ...plan, init: this.#hasInit })
     if (present !== null && labelsIn(present)[LABEL.owner] !== plan.labels[LABEL.owner])
       throw new ShiplockError('LAUNCH_FAILED', `the engine has a container ${name} that is not ours`, { hint: 'Remove or rename it.' })
-    if (present !== null && labelsIn(present)[LABEL.spec] === specOf(body)) return
+    if (present !== null && labelsIn(present)[LABEL.spec] === specOf(body)) return neverRan(present)
     if (present !== null) await this.remove(name)
     try {
       await this.#engine.json('POST', '/containers/create', { query: { name }, body, signal })
+      return true
     } catch (error) {
-      if (isRefusal(error, 409) && (await this.find(name)) !== null) return
+      // An earlier call made it and its reply was lost.
+      if (isRefusal(error, 409) && (await this.find(name)) !== null) return true
       throw isRefusal(error) ? await this.#explained(error, plan) : error
     }
   }

@@ -37,6 +37,7 @@ import { ContainerTasks } from './container-tasks.ts'
 import { diagnoseContainer } from './diagnose-container.ts'
 import { execInside } from './exec-inside.ts'
 import { ExitWatch } from './exit-watch.ts'
+import { reportTag } from './start-reports.ts'
 
 export interface DockerRuntimeOptions {
   readonly engine: ContainerEngine
@@ -51,12 +52,13 @@ export interface DockerRuntimeOptions {
 const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
 const EXIT_POLL_MS = 1000
 const AWAY_PAUSE_MS = 500
+const START_POLL_MS = 20
 
 /** Runs instances as containers of any engine with the Docker API, confined, in a network of their project's environment. */
 export class DockerRuntime implements Runtime {
   readonly name = 'docker'
   readonly capabilities: RuntimeCapabilities = {
-    artifacts: ['image'],
+    artifacts: ['image', 'tree'],
     restartsStopped: true,
     memoryLimit: true,
     cpuLimit: true,
@@ -137,7 +139,7 @@ export class DockerRuntime implements Runtime {
       }
       await this.#launch(directory, spec, present, fence, signal)
     })
-    return this.inspect(spec.id)
+    return spec.initCommands.length === 0 ? this.inspect(spec.id) : this.#awaitStarted(spec, signal)
   }
 
   async inspect(id: InstanceId): Promise<InstanceStatus> {
@@ -254,16 +256,18 @@ export class DockerRuntime implements Runtime {
   }
 
   async #launch(directory: string, spec: InstanceSpec, present: ContainerFacts | null, fence: number, signal: AbortSignal): Promise<void> {
-    const image = await this.#launcher.image(spec.artifact, signal)
-    const command = commandOf(image, spec, 'the image')
+    const image = await this.#launcher.image(spec, signal)
     if (spec.staticRoot !== null)
-      throw new ShiplockError('LAUNCH_FAILED', 'run.staticRoot serves a file tree, not an image', {
-        hint: 'Serve the files in the image, or build with a recipe.',
+      throw new ShiplockError('LAUNCH_FAILED', 'run.staticRoot is not served in containers yet', {
+        hint: 'Serve the files in the image, or use SHIPLOCK_RUNTIME=auto.',
       })
+    const command = commandOf(image, spec, reportTag(this.#name(spec.id)))
     const port = portOf(spec.port, image)
     await mkdir(directory, { recursive: true, mode: 0o711 })
     // What an earlier container of this instance said is taken over before it may be replaced.
-    if (present !== null) await this.#caughtUp(spec.id, (await this.#watch(spec.id)).log)
+    const { log } = await this.#watch(spec.id)
+    if (present !== null) await this.#caughtUp(spec.id, log)
+    await log.reports.clear()
     const { id, labels, cpu, memoryMb, ociRuntime } = spec
     const env = { ...spec.env, PORT: String(port), SHIPLOCK_INSTANCE: id }
     await this.#launcher.launch({
@@ -273,6 +277,7 @@ export class DockerRuntime implements Runtime {
       labels,
       image,
       command,
+      tree: spec.artifactDirectory,
       env,
       port,
       cpu,
@@ -282,8 +287,27 @@ export class DockerRuntime implements Runtime {
       present,
       signal,
     })
-    const { log } = await this.#watch(id)
     log.follow()
+  }
+
+  /** Waits until init commands have run, and tells which of them failed. */
+  async #awaitStarted(spec: InstanceSpec, signal: AbortSignal): Promise<InstanceStatus> {
+    const { log } = await this.#watch(spec.id)
+    for (;;) {
+      signal.throwIfAborted()
+      // In this order: what has ended, and was read, can report nothing more.
+      const status = await this.inspect(spec.id)
+      if (status.state !== 'running') await log.settle()
+      const report = await log.reports.read()
+      if (report.kind === 'init-failed')
+        throw new ShiplockError('LAUNCH_FAILED', `init command ${report.number} exited with ${report.code}, and initFailure is "fail"`)
+      if (report.kind === 'started') {
+        const { initFailures } = report
+        return status.state === 'running' && initFailures.length > 0 ? { ...status, initFailures } : status
+      }
+      if (status.state !== 'running') return status
+      await this.#exits.signals.next(spec.id, START_POLL_MS, signal)
+    }
   }
 
   /** Waits, within a bound, until what an ended container said is in its log. */

@@ -18,10 +18,15 @@ export async function execInside(
 ): Promise<CommandOutcome> {
   const output = new Tail()
   let group: string | null = null
+  const errors = new LineSplitter((line) => output.add(line))
   const lines = new LineSplitter((line) => {
     if (group === null) group = /^\d+$/.test(line) ? line : ''
     else output.add(line)
   })
+  const end = () => {
+    lines.end()
+    errors.end()
+  }
   const late = AbortSignal.timeout(options.timeoutMs)
   const either = AbortSignal.any([late, options.signal])
   const exec = await create(engine, container, ['/bin/sh', '-c', SCRIPT, 'sh', command], options.signal)
@@ -31,14 +36,14 @@ export async function execInside(
       signal: either,
       isRepeatable: false,
     })
-    for await (const { data } of frames(body)) lines.push(data)
-    lines.end()
+    for await (const { stream, data } of frames(body)) (stream === 'stderr' ? errors : lines).push(data)
+    end()
     return { exitCode: await exitCodeOf(engine, exec), timedOut: false, output: output.text() }
   } catch (error) {
     if (!either.aborted) throw error
     if (group !== null && group !== '') await endGroup(engine, container, group)
     options.signal.throwIfAborted()
-    lines.end()
+    end()
     return { exitCode: null, timedOut: true, output: output.text() }
   }
 }

@@ -2,6 +2,7 @@ import { appendFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { eventually } from '../../../test/support/eventually.ts'
 import { temporaryDirectory } from '../../../test/support/temporary-directory.ts'
 import { systemClock } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -93,7 +94,7 @@ describe('InstanceLog', () => {
     watch.start()
     const [before] = await read(null)
     truncateSync(file)
-    await watch.changed(log.end() + 1, AbortSignal.timeout(2000))
+    await eventually(() => log.base() > 0)
     appendFileSync(file, 'after\n')
     expect(await read(before?.offset ?? 0)).toEqual([{ offset: 13, text: 'after' }])
     watch.stop()

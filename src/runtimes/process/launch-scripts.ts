@@ -57,6 +57,7 @@ echo "$code" >"$directory/exit.$launch"
 /**
  * RUN_SCRIPT <continue|fail> <number of init commands> <init command>... <shell|exec> <start command>... | <argv>...
  * runs inside the sandbox. Descriptor 4 tells the supervisor's directory when the start command runs, and which init commands failed.
+ * `_sl_tag`, where it is set, stands before each of these lines: in a container they go the way of the output.
  * Its variables have a prefix: a plain name that the app has in its environment would reach the app changed.
  *
  * A start command is evaluated by a shell that lives through SIGTERM until its foreground command has ended, and then ends with that
@@ -75,14 +76,15 @@ while [ $_sl_number -lt $_sl_count ]; do
   shift
   [ $_sl_code -eq 0 ] && continue
   echo "shiplock: init command $_sl_number of $_sl_count exited with $_sl_code" >&2
-  [ "$_sl_failure" = fail ] || { echo "passed-over $_sl_number $_sl_code" >&4; continue; }
-  echo "init $_sl_number $_sl_code" >&4
+  [ "$_sl_failure" = fail ] || { echo "\${_sl_tag}passed-over $_sl_number $_sl_code" >&4; continue; }
+  echo "\${_sl_tag}init $_sl_number $_sl_code" >&4
   exit 1
 done
 _sl_mode=$1
 shift
-echo started >&4
+echo "\${_sl_tag}started" >&4
 exec 4>&-
+unset _sl_tag
 [ $_sl_mode = exec ] && exec "$@"
 _sl_shell='trap "exit \\$?" TERM; eval "$1"'
 [ $# -eq 1 ] && exec /bin/sh -c "$_sl_shell" sh "$1"
