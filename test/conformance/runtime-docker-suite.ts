@@ -276,7 +276,7 @@ export function dockerSuite(make: () => Promise<DockerHarness>): void {
       expect((await inside(spec.id, 'pwd; ls')).output).toMatch(/^\/var\/www\n.*server\.mjs/s)
       await runtime.stop(spec.id, { timeoutMs: 5000 }, 1)
       expect(await get(await runtime.start(spec, 1, never()), '/starts')).toBe(`${spec.id}\n${spec.id}\n`)
-      await expect(running({ ...tree, startCommands: ['true'] })).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' })
+      await expect(running({ ...tree, startCommands: ['true'] })).rejects.toMatchObject({ code: 'BASE_UNAVAILABLE' })
       await expect(running({ ...tree, support })).rejects.toMatchObject({ code: 'LAUNCH_FAILED' })
       const task = harness.taskSpec({ ...tree, support, command: 'test -f server.mjs && pwd' })
       const said: string[] = []

@@ -77,7 +77,7 @@ export class ContainerLauncher {
 
   /**
    * The image of a release, or the one that its file tree runs in.
-   * @throws LAUNCH_FAILED when it is neither here nor to be had, RUNTIME_UNAVAILABLE for a tree without such an image
+   * @throws LAUNCH_FAILED when it is neither here nor to be had, BASE_UNAVAILABLE for a tree without such an image
    */
   async image({ artifact, support }: Pick<InstanceSpec, 'artifact' | 'support'>, signal: AbortSignal): Promise<LocalImage> {
     if (artifact.kind === 'tree') return this.#baseImage(support?.image ?? null, signal)
@@ -93,7 +93,7 @@ export class ContainerLauncher {
 
   async #baseImage(name: string | null, signal: AbortSignal): Promise<LocalImage> {
     if (name === null)
-      throw new ShiplockError('RUNTIME_UNAVAILABLE', 'the docker runtime needs an image to run this file tree in', {
+      throw new ShiplockError('BASE_UNAVAILABLE', 'the docker runtime needs an image to run this file tree in', {
         hint: 'Use SHIPLOCK_RUNTIME=auto: file trees then run as processes.',
       })
     const facts = await inspectImage(this.engine, name, signal)
