@@ -8,6 +8,8 @@ export interface KnownHead {
   readonly beforeSha: string | null
   readonly foundBy: 'webhook' | 'head-check' | 'replay'
   readonly deploymentId: string | null
+  /** Where the branch stood when it was first looked at: nobody has decided about it yet. */
+  readonly isBaseline: boolean
 }
 
 /**
@@ -21,7 +23,7 @@ export type PushOrder = 'next' | 'known' | 'overtaken' | 'unsure'
 /** Where a push stands in the history of its ref as far as it is known; a replay of an old request is `overtaken` or `unsure`. */
 export function orderOf(event: Pick<PushEvent, 'before' | 'after'>, head: KnownHead | null): PushOrder {
   if (head === null) return 'next'
-  if (event.after === head.sha) return 'known'
+  if (event.after === head.sha) return head.isBaseline ? 'next' : 'known'
   if (event.before === head.sha) return 'next'
   return event.after !== null && event.after === head.beforeSha ? 'overtaken' : 'unsure'
 }

@@ -183,6 +183,16 @@ describe('order', () => {
     await settle()
     expect(await latest()).toMatchObject({ id: replay.body.id, verdict: 'queued' })
     expect(await deployments()).toHaveLength(2)
+    await push(SHA('b'), SHA('c'))
+    await api.call('POST', `/v1/webhooks/${hook.id}/deliveries/${first.id}/replay`)
+    await settle()
+    const [head] = await api.database.query(
+      `select sha from branch_heads b join service_environments se on se.id = b.service_environment_id join services s on s.id = se.service_id
+        where s.name = $1`,
+      [service],
+    )
+    // The branch is where it was, for whoever looks at it.
+    expect(head).toEqual({ sha: SHA('c') })
     await hook.send({ zen: 'x' }, { event: 'ping' })
     expect((await api.call('POST', `/v1/webhooks/${hook.id}/deliveries/${(await latest()).id}/replay`)).status).toBe(409)
   })

@@ -55,17 +55,21 @@ export async function decidePush(
       reason: `${short(event.after)}: the push on top of it, ${short(head?.sha ?? null)}, came first`,
     })
   }
+  // A replay of an earlier push does not turn the branch back: the look at the heads would bring its tip at once.
+  const save = async (head: HeadDecision) => {
+    if (push.foundBy !== 'replay' || order === 'next' || order === 'known') await saveHead(tx, target.id, head)
+  }
   if (decision.verdict === 'skip') {
-    await saveHead(tx, target.id, headOf(push, decision, null))
+    await save(headOf(push, decision, null))
     return skipped(target, decision)
   }
   const commit = order === 'next' || push.isAgain ? commitOf(event) : null
   const queued = await enqueue(dependencies, tx, locked, push, commit, decision.reason)
   if ('code' in queued) {
-    await saveHead(tx, target.id, headOf(push, queued, null))
+    await save(headOf(push, queued, null))
     return skipped(target, queued)
   }
-  await saveHead(tx, target.id, headOf(push, { reason: decision.reason }, queued.deploymentId))
+  await save(headOf(push, { reason: decision.reason }, queued.deploymentId))
   const { deploymentId } = queued
   return { environment: target.environment, verdict: 'queued', code: null, reason: decision.reason, final: true, deploymentId }
 }

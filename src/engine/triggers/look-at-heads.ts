@@ -2,7 +2,7 @@ import { LIMITS } from '../../core/limits.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { PushEvent } from '../../domain/push.ts'
 import type { RemoteHeads } from '../../sources/source.ts'
-import { findHead, listPushTargets, noteHeadChecked, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
+import { BASELINE, findHead, listPushTargets, noteHeadChecked, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
 import { forgetOldDeliveries, HEAD_CHECK_EVENT, hasWaitingHeadCheck, insertDelivery } from '../../store/sql/deliveries.ts'
 import { forgetOldOutbox } from '../../store/sql/outbox-queue.ts'
 import { type DueHeadCheck, recordHeadCheck, takeDueHeadChecks } from '../../store/sql/webhooks.ts'
@@ -72,7 +72,7 @@ async function compare(dependencies: TriggerDependencies, due: DueHeadCheck, tar
   if (head === null) {
     // What stood there before is not deployed because somebody made a webhook.
     const reason = `where the branch stood when it was first looked at`
-    const base = { ref, sha: tip, beforeSha: null, verdict: 'skipped', code: 'baseline', reason, isFinal: true, deliveryId: null } as const
+    const base = { ref, sha: tip, beforeSha: null, verdict: 'skipped', code: BASELINE, reason, isFinal: true, deliveryId: null } as const
     await saveHead(database, target.id, { ...base, foundBy: 'head-check', deploymentId: null })
     return `${said}, as a beginning`
   }

@@ -16,11 +16,14 @@ export interface HeadDecision {
   readonly deploymentId: string | null
 }
 
+/** `code` of the first look at a branch. */
+export const BASELINE = 'baseline'
+
 export async function findHead(db: Queryable, id: ServiceEnvironmentId, ref: string): Promise<KnownHead | null> {
   const [row] = await db.query<KnownHead>(
-    `select sha, before_sha as "beforeSha", found_by as "foundBy", deployment_id as "deploymentId"
+    `select sha, before_sha as "beforeSha", found_by as "foundBy", deployment_id as "deploymentId", coalesce(code = $3, false) as "isBaseline"
        from branch_heads where service_environment_id = $1 and ref = $2`,
-    [id, ref],
+    [id, ref, BASELINE],
   )
   return row ?? null
 }
