@@ -273,3 +273,18 @@ describe('I10: what a project can’t see is for it as if it did not exist', () 
     expect(seen).not.toContain(SECRET_MARK)
   })
 })
+
+describe('the end of a project', () => {
+  test('takes all its rows with it, and nothing else', async () => {
+    const own = () => api.database.query(`select (select count(*) from environments where project_id = 'prj_own') as environments`)
+    const [left] = await own()
+    await api.database.query(`update instances set state = 'removed'`)
+    await api.database.query(`update deployments set settled = true, settled_at = now(), slot = null, status = 'failed' where not settled`)
+    const { status, body } = await api.call('DELETE', '/v1/projects/theirs?confirm=theirs')
+    expect(status, JSON.stringify(body)).toBe(204)
+    const tables = new Set((await snapshotOfTheirs(api.database)).map((row) => row.split(':')[0]))
+    // What was said about it stays, and no project sees it.
+    expect([...tables].filter((table) => table !== 'events' && table !== 'audit_log')).toEqual([])
+    expect(await own()).toEqual([left])
+  })
+})

@@ -70,6 +70,41 @@ describe('tokens', () => {
     expect((await as(viewer.token, 'GET', '/v1/server')).body.checks).toEqual([])
   })
 
+  test('a token of one environment sees nothing of the others of its project', async () => {
+    const staging = await newToken({ role: 'owner', environment: 'staging' })
+    const { body: other } = await api.call('POST', '/v1/deployments', {
+      ...deploy,
+      project: 'shop',
+      environment: 'production',
+      service: 'hidden',
+    })
+    for (const path of [
+      '/v1/services',
+      '/v1/deployments',
+      '/v1/events',
+      '/v1/queue',
+      '/v1/environments',
+      '/v1/variables',
+      '/v1/audit',
+      '/v1/tokens',
+    ]) {
+      const answer = await as(staging.token, 'GET', path)
+      expect(answer.status, path).toBe(200)
+      expect(JSON.stringify(answer.body), path).not.toMatch(/hidden|production/)
+    }
+    const refusals = [`/v1/deployments/${other.id}`, `/v1/deployments/${other.id}/logs`, '/v1/services/hidden?environment=production']
+    for (const path of refusals) expect((await as(staging.token, 'GET', path)).status, path).toBe(404)
+    expect((await as(staging.token, 'POST', `/v1/deployments/${other.id}/cancel`)).status).toBe(404)
+    for (const path of ['/v1/members', '/v1/environments']) {
+      const answer = await as(staging.token, 'POST', path, {
+        name: 'x',
+        role: 'viewer',
+        ...(path === '/v1/environments' ? { role: undefined } : {}),
+      })
+      expect(answer.status, path).toBe(403)
+    }
+  })
+
   test('verbs narrow the role', async () => {
     const only = await newToken({ role: 'developer', verbs: ['deploy'] })
     expect((await as(only.token, 'POST', '/v1/deployments', { ...deploy, environment: 'staging' })).status).toBe(202)
