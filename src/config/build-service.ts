@@ -150,6 +150,7 @@ function scanConfig(scan: ServiceInput['scan'], track: Tracker): ScanConfig {
     ignoreUnfixed: track.value('scan.ignoreUnfixed', given.ignoreUnfixed, DEFAULTS.scan.ignoreUnfixed),
     waivers: track.value<ScanConfig['waivers']>('scan.waivers', waivers, []),
     onScannerFailure: track.value('scan.onScannerFailure', given.onScannerFailure, DEFAULTS.scan.onScannerFailure),
+    secrets: track.value('scan.secrets', given.secrets, DEFAULTS.scan.secrets),
   }
 }
 

@@ -23,6 +23,8 @@ export const DEFAULTS = deepFreeze({
     ignoreUnfixed: false,
     waivers: [],
     onScannerFailure: null,
+    // Not block: keys that a web page shows to everybody are often kept among the secrets.
+    secrets: 'warn',
   } satisfies ScanConfig as ScanConfig,
   /** §4: a failing init command does not stop the start. §5: the sizes. */
   run: {

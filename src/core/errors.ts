@@ -107,6 +107,12 @@ export const ERRORS = {
     exit: 3,
     hint: 'Update the packages that are named, or waive them with a reason and an expiry.',
   },
+  SECRET_IN_ARTIFACT: {
+    actor: 'user',
+    http: 422,
+    exit: 3,
+    hint: 'Keep the secret out of the build, give it to the instances as a variable only, and rotate it; `scan: { secrets: warn }` lets it pass.',
+  },
   SCANNER_FAILED: { actor: 'user', http: 503, exit: 4, hint: 'Install Trivy on the server, or set scan.onScannerFailure: warn.' },
   PUBLISH_FAILED: { actor: 'retry', http: 503, exit: 4, hint: 'Check the registry and its credentials.' },
   RELEASE_COMMAND_FAILED: { actor: 'user', http: 422, exit: 3, hint: 'The log has its output; nothing was switched.' },

@@ -74,6 +74,10 @@ export const LIMITS = {
   /** Kept of one report, worst first; the counts are of all. */
   scanFindings: 2000,
   scanTargets: 500,
+  /** Read of one artifact in search of the project's own secrets. */
+  leakScanBytes: 4096 * MiB,
+  /** Files with secrets after which the search ends. */
+  leakFindings: 200,
   /** A vulnerability database older than this is worth a warning; Trivy's is made every six hours. */
   scanDatabaseAgeMs: 7 * 24 * 60 * MINUTE,
   /** Reports that no kept release needs. */
@@ -81,7 +85,7 @@ export const LIMITS = {
   /** Longest secret that is also looked for line by line in every encoding, in characters. */
   secretEncodedLength: 4096,
   /** Of all forms of all secrets that one redactor looks for, in characters; the most telling forms first. */
-  redactorUnits: 4 * MiB,
+  redactorUnits: 1 * MiB,
   /** How long the last line of a follower waits for the next one while it may end within a secret. */
   redactHoldMs: 100,
   // ── sources

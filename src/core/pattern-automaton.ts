@@ -22,6 +22,8 @@ export class PatternAutomaton {
   readonly #shortest: Int32Array
   readonly #table: Int32Array
   readonly #startsLow = new Uint8Array(256)
+  /** First and second unit of the patterns, both below 256: most places of a text are passed by with one look. */
+  readonly #startPairs = new Uint8Array(65_536)
   #nodes = 1
 
   constructor(patterns: readonly Units[]) {
@@ -40,6 +42,11 @@ export class PatternAutomaton {
 
   get isEmpty(): boolean {
     return this.#nodes === 1
+  }
+
+  /** False when no pattern begins with these two units; then a state of 0 stays 0 over the first of them. */
+  mayStart(unit: number, following: number): boolean {
+    return unit > 255 || following > 255 || this.#startPairs[(unit << 8) | following] !== 0
   }
 
   /** The state after one more unit; 0 is the state at the beginning. */
@@ -80,6 +87,7 @@ export class PatternAutomaton {
 
   #add(pattern: Units, index: number): void {
     if (pattern.length === 0) return
+    this.#addStart(pattern[0] ?? 0, pattern[1])
     let node = ROOT
     for (let at = 0; at < pattern.length; at++) {
       const unit = pattern[at] ?? 0
@@ -89,6 +97,12 @@ export class PatternAutomaton {
       this.#shortest[node] = Math.min(this.#shortest[node] ?? 0, pattern.length)
     }
     if (this.#pattern[node] === -1) this.#pattern[node] = index
+  }
+
+  #addStart(unit: number, following: number | undefined): void {
+    if (unit > 255) return
+    if (following === undefined) this.#startPairs.fill(1, unit << 8, (unit + 1) << 8)
+    else if (following < 256) this.#startPairs[(unit << 8) | following] = 1
   }
 
   #makeChild(parent: number, unit: number): number {
@@ -105,6 +119,21 @@ export class PatternAutomaton {
     return node
   }
 
+  /** All nodes but the root, shallow ones first. */
+  #byDepth(): Int32Array {
+    const depths = this.#depth.subarray(1, this.#nodes)
+    const ends = new Int32Array(depths.reduce((deepest, depth) => Math.max(deepest, depth), 0) + 2)
+    for (const depth of depths) ends[depth + 1] = (ends[depth + 1] ?? 0) + 1
+    for (let depth = 1; depth < ends.length; depth++) ends[depth] = (ends[depth] ?? 0) + (ends[depth - 1] ?? 0)
+    const order = new Int32Array(depths.length)
+    for (const [index, depth] of depths.entries()) {
+      const place = ends[depth] ?? 0
+      order[place] = index + 1
+      ends[depth] = place + 1
+    }
+    return order
+  }
+
   #child(parent: number, unit: number): number {
     const mask = this.#table.length - 1
     for (let slot = hash(parent, unit) & mask; ; slot = (slot + 1) & mask) {
@@ -116,8 +145,7 @@ export class PatternAutomaton {
 
   /** Failures by depth: a node's points at a shallower one, which must be known. */
   #link(): void {
-    const order = Array.from({ length: this.#nodes - 1 }, (_, index) => index + 1)
-    order.sort((a, b) => (this.#depth[a] ?? 0) - (this.#depth[b] ?? 0))
+    const order = this.#byDepth()
     for (const node of order) {
       const parent = this.#parent[node] ?? ROOT
       this.#fail[node] = parent === ROOT ? ROOT : this.next(this.#fail[parent] ?? ROOT, this.#unit[node] ?? 0)

@@ -152,7 +152,7 @@ test('I12: the time grows with the text alone, however many secrets there are an
 
 function covered(values: readonly string[], text: string): boolean[] {
   const marks = new Array<boolean>(text.length).fill(false)
-  for (const form of values.flatMap(secretForms)) {
+  for (const form of values.flatMap((value) => secretForms(value))) {
     for (let at = text.indexOf(form); at !== -1; at = text.indexOf(form, at + 1)) marks.fill(true, at, at + form.length)
   }
   return marks
@@ -167,11 +167,13 @@ function naive(values: readonly string[], text: string): string {
   const joins = (at: number) => {
     const before = places.slice(0, at).findLast((place) => place !== null)
     if (before === undefined || before === null) return false
-    return values.flatMap(secretForms).some((form) => {
-      for (let found = plain.indexOf(form); found !== -1; found = plain.indexOf(form, found + 1))
-        if (found <= before && found + form.length > before + 1) return true
-      return false
-    })
+    return values
+      .flatMap((value) => secretForms(value))
+      .some((form) => {
+        for (let found = plain.indexOf(form); found !== -1; found = plain.indexOf(form, found + 1))
+          if (found <= before && found + form.length > before + 1) return true
+        return false
+      })
   }
   return starsOver(text, (at) => {
     const place = places[at]

@@ -49,7 +49,7 @@ export function createRedactor(secrets: Iterable<string>): Redactor {
 
 /** The most telling forms of all secrets before the others of any. */
 function boundedForms(secrets: Iterable<string>): string[] {
-  const lists = [...new Set(secrets)].map(secretForms)
+  const lists = [...new Set(secrets)].map((secret) => secretForms(secret))
   const forms = new Set<string>()
   let length = 0
   for (let rank = 0; lists.some((list) => rank < list.length); rank++) {
@@ -80,6 +80,7 @@ function redactText(automaton: PatternAutomaton, text: string): string {
     if (unit === LF || unit === CR) continue
     if (places !== null) places[count] = at
     count += 1
+    if (state === 0 && places === null && at + 1 < text.length && !automaton.mayStart(unit, text.charCodeAt(at + 1))) continue
     state = automaton.next(state, unit)
     const length = automaton.matchLength(state)
     if (length > 0) mark(marks, places === null ? count - length : (places[count - length] ?? 0), at + 1)
@@ -143,7 +144,9 @@ export class LineRedactor {
     const automaton = this.#automaton
     this.#held.push({ text, offset: this.#offset, settle })
     for (let at = 0; at < text.length; at++) {
-      this.#state = automaton.next(this.#state, text.charCodeAt(at))
+      const unit = text.charCodeAt(at)
+      if (this.#state === 0 && at + 1 < text.length && !automaton.mayStart(unit, text.charCodeAt(at + 1))) continue
+      this.#state = automaton.next(this.#state, unit)
       const length = automaton.matchLength(this.#state)
       if (length > 0) mark(this.#marks, this.#offset + at + 1 - length, this.#offset + at + 1)
     }

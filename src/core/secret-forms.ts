@@ -12,13 +12,13 @@ export function isRecognisable(value: string): boolean {
 /**
  * The texts by which a secret can be recognised: as it is, without its line breaks (they are wrapped at other places), each of its lines,
  * and all of that URL-encoded, within JSON, as hex, and as base64 at any of the three places of a group. Most telling first;
- * a very long value has only some of the encodings (I12).
+ * a very long value has only some of the encodings (I12). `isTelling`: whether a line alone gives the secret away.
  */
-export function secretForms(given: string): string[] {
+export function secretForms(given: string, isTelling: (line: string) => boolean = () => true): string[] {
   // Halves of characters can't be encoded.
   const value = Buffer.from(given).toString()
   const forms = new Set<string>()
-  const parts = partsOf(value)
+  const parts = partsOf(value, isTelling)
   for (const part of parts) forms.add(part).add(printable(part))
   for (const form of base64Forms(value)) forms.add(form)
   for (const part of parts) if (part.length <= LIMITS.secretEncodedLength) for (const form of encodings(part)) forms.add(form)
@@ -30,11 +30,10 @@ function withoutBreaks(text: string): string {
   return text.replace(/[\r\n]+/g, '')
 }
 
-function partsOf(value: string): string[] {
+function partsOf(value: string, isTelling: (line: string) => boolean = () => true): string[] {
   const whole = value.trim()
-  return [...new Set([whole, ...value.split(/\r\n|\r|\n/).map((line) => line.trim())])].filter(
-    (part) => withoutBreaks(part).length >= SHORTEST_SECRET,
-  )
+  const lines = value.split(/\r\n|\r|\n/).map((line) => line.trim())
+  return [...new Set([whole, ...lines.filter(isTelling)])].filter((part) => withoutBreaks(part).length >= SHORTEST_SECRET)
 }
 
 function encodings(value: string): string[] {

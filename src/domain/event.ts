@@ -27,6 +27,7 @@ export const EVENT_MEANINGS = {
   'build.failed': 'The build failed; the message names the command.',
   'scan.finished': 'It is known what is in the artifact; the data has the counts.',
   'scan.blocked': 'What was found must not go live; the data has the worst of it.',
+  'scan.secrets_found': 'Secrets of the project stand in the artifact; the data has the files and the names, never a value.',
   'scan.waiver_expired': 'A waiver named something that was found, and holds no longer.',
   'release.created': 'A numbered release was made of artifact, configuration and variables.',
   'release.active': 'That release serves.',

@@ -58,6 +58,8 @@ export interface ScanConfig {
   readonly waivers: readonly { readonly id: string; readonly reason: string; readonly expires: string | null }[]
   /** What an absent or failing scanner means; null = what the server says, and without a word from it: fail for images, warn for file trees. */
   readonly onScannerFailure: 'fail' | 'warn' | null
+  /** What it means that a secret of the project stands in the artifact. */
+  readonly secrets: 'block' | 'warn' | 'off'
 }
 
 export type CpuClass = 'shared-1x' | 'shared-2x' | 'performance-1x'

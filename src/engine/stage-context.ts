@@ -11,7 +11,7 @@ import { findLiveScan, findScanOf } from '../store/sql/scans.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import type { LogWriter } from './log-writer.ts'
 import { sourceCredentials } from './source-credentials.ts'
-import { buildVariables, instanceVariables } from './variables.ts'
+import { buildVariables, instanceVariables, namedSecrets } from './variables.ts'
 import { directoriesOf, type Work } from './work.ts'
 
 /** What a stage gets to see of the engine. Reads only: what a stage did comes back as its outcome. */
@@ -42,6 +42,7 @@ export function stageContext(
       return instanceVariables(dependencies, database, { target, deployment, release: work.release, config: deployment.facts.config })
     },
     buildVariables: () => buildVariables(dependencies, database, target),
+    secrets: () => namedSecrets(dependencies, database, deployment),
     credentials: () => sourceCredentials(dependencies, database, deployment),
     findRelease: (buildKey) => findReleaseByBuildKey(database, target.id, buildKey),
     findScan: (subject) => findScanOf(database, target.projectId, subject),

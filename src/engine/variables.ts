@@ -112,6 +112,21 @@ export async function secretValues(
   ]
 }
 
+/** Today's secrets of a service in an environment, with what they are called. */
+export async function namedSecrets(
+  dependencies: Pick<EngineDependencies, 'sealer'>,
+  db: Queryable,
+  scope: Pick<Deployment, 'projectId' | 'environmentId' | 'serviceId'>,
+): Promise<{ readonly name: string; readonly value: string }[]> {
+  const rows = (await readVariableLayers(db, scope)).filter((row) => row.secret)
+  const { deployKey, tokens } = await sourceCredentials(dependencies, db, scope)
+  return [
+    ...rows.map(({ name, sealedValue }) => ({ name, value: dependencies.sealer.open(sealedValue) })),
+    ...(deployKey === null ? [] : [{ name: 'the deploy key', value: deployKey.privateKey }]),
+    ...tokens.map(({ host, token }) => ({ name: `the git token for ${host}`, value: token })),
+  ]
+}
+
 /** Names of the variables that are secrets, or hold the value of one: `postgres://app:${PASSWORD}@db`. */
 export async function secretNamesOf(
   dependencies: Pick<EngineDependencies, 'sealer'>,

@@ -16,7 +16,7 @@ import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
 import { composeImages } from './compose-images.ts'
 import { composeRegistry } from './compose-registry.ts'
-import { composeScanner } from './compose-scanner.ts'
+import { composeLeakScanner, composeScanner } from './compose-scanner.ts'
 
 /** One driver of each kind, as the settings say. */
 export function composeDrivers(
@@ -56,6 +56,7 @@ export function composeDrivers(
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
     runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
     scanner: composeScanner(settings, containerEngine),
+    leaks: composeLeakScanner(containerEngine),
     registry: composeRegistry(settings, containerEngine === null ? null : createEngineImages(containerEngine)),
     runtime,
     edge: parts.edge,

@@ -3,6 +3,8 @@ import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { systemClock } from '../core/clock.ts'
 import { findEngineImage } from '../runtimes/docker/image-of.ts'
+import type { LeakScanner } from '../scanner/leak-scanner.ts'
+import { createLeakScanner } from '../scanner/leaks.ts'
 import { DEFAULT_ON_FAILURE, type Scanner } from '../scanner/scanner.ts'
 import { createTrivyScanner } from '../scanner/trivy.ts'
 import type { ImageEngine } from '../scanner/trivy-command.ts'
@@ -22,6 +24,18 @@ export function composeScanner(settings: Settings, engine: ContainerEngine | nul
     engine: engine === null ? null : imageEngine(engine),
     rules: { onFailure: all === null ? DEFAULT_ON_FAILURE : { image: all, tree: all }, reuseMs: settings.scanReuseMs },
     clock: systemClock,
+  })
+}
+
+/** Looks into images where they are. */
+export function composeLeakScanner(engine: ContainerEngine | null): LeakScanner {
+  return createLeakScanner({
+    saveImage: async (artifact, signal) => {
+      const image = engine === null ? null : await findEngineImage(engine, artifact, signal)
+      if (engine === null || image === null) return null
+      const { body } = await engine.stream('GET', `/images/${encodeURIComponent(image.id)}/get`, { signal, timeoutMs: null })
+      return body
+    },
   })
 }
 

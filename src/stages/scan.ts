@@ -6,6 +6,7 @@ import { type ScanReport, type SeverityCounts, scanSubject } from '../domain/sca
 import { artifactDirectoryOf, artifactOf, runtimeSupportOf } from './artifact.ts'
 import { configOf } from './build.ts'
 import { failurePolicy, withoutScan } from './scan-required.ts'
+import { lookForSecrets, withSecrets } from './secret-check.ts'
 import { done, type Stage, type StageContext, type StageEvent, type StageOutcome, StageRefusal, skipped } from './stage.ts'
 
 /**
@@ -16,27 +17,32 @@ export const scan: Stage = {
   name: 'scan',
 
   async run(context) {
-    if (!configOf(context).scan.enabled) return notScanned('skipped', 'scan: off')
-    const subject = scanSubject(artifactOf(context))
-    const stored = await context.findScan(subject)
-    const age = stored === null ? Number.POSITIVE_INFINITY : context.clock.now() - Date.parse(stored.report.scannedAt)
-    if (stored !== null && age <= context.drivers.scanner.rules.reuseMs) {
-      context.log('engine', `identical to what was scanned ${stored.report.scannedAt.slice(0, 16)}Z: not scanned again`, 'scan')
-      return judge(context, stored.report, { report: stored.deploymentId })
-    }
-    let report: ScanReport
-    try {
-      report = await context.drivers.scanner.scan(await requestOf(context))
-    } catch (error) {
-      if (!isShiplockError(error, 'SCANNER_FAILED')) throw error
-      return afterFailure(context, error)
-    }
-    return judge(context, report, { report: context.deployment.id, subject })
+    const leaks = await lookForSecrets(context)
+    return withSecrets(await scanForVulnerabilities(context), leaks)
   },
 
   async undo(context) {
     await context.drivers.scanner.cleanUp(workDirectoryOf(context))
   },
+}
+
+async function scanForVulnerabilities(context: StageContext): Promise<StageOutcome> {
+  if (!configOf(context).scan.enabled) return notScanned('skipped', 'scan: off')
+  const subject = scanSubject(artifactOf(context))
+  const stored = await context.findScan(subject)
+  const age = stored === null ? Number.POSITIVE_INFINITY : context.clock.now() - Date.parse(stored.report.scannedAt)
+  if (stored !== null && age <= context.drivers.scanner.rules.reuseMs) {
+    context.log('engine', `identical to what was scanned ${stored.report.scannedAt.slice(0, 16)}Z: not scanned again`, 'scan')
+    return judge(context, stored.report, { report: stored.deploymentId })
+  }
+  let report: ScanReport
+  try {
+    report = await context.drivers.scanner.scan(await requestOf(context))
+  } catch (error) {
+    if (!isShiplockError(error, 'SCANNER_FAILED')) throw error
+    return afterFailure(context, error)
+  }
+  return judge(context, report, { report: context.deployment.id, subject })
 }
 
 function workDirectoryOf({ directories }: StageContext): string {

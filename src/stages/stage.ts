@@ -17,6 +17,7 @@ import type { Edge } from '../edge/edge.ts'
 import type { ImageStore } from '../registry/image-store.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { InstanceSpec, Runtime } from '../runtimes/runtime.ts'
+import type { LeakScanner } from '../scanner/leak-scanner.ts'
 import type { Scanner } from '../scanner/scanner.ts'
 import type { SourceCredentials, SourceFetcher } from '../sources/source.ts'
 
@@ -52,6 +53,7 @@ export interface Drivers {
   /** null = instances get nothing beside their artifact. */
   readonly runtimeLayers: RuntimeLayers | null
   readonly scanner: Scanner
+  readonly leaks: LeakScanner
   readonly registry: Registry
   /** null = no container engine. */
   readonly images?: ImageStore | null
@@ -92,6 +94,8 @@ export interface StageContext {
   variables(): Promise<Readonly<Record<string, string>>>
   /** What a build sees: the project's, environment's and service's variables, without run.env and without what differs per deployment. */
   buildVariables(): Promise<Readonly<Record<string, string>>>
+  /** The project's own secrets that reach this service, by the names that they may be told by. */
+  secrets(): Promise<readonly { readonly name: string; readonly value: string }[]>
   /** What may open a private repository. */
   credentials(): Promise<SourceCredentials>
   /** The newest kept release of this service and environment with that build key. */

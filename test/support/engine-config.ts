@@ -23,7 +23,7 @@ export function testConfig(changes: ConfigChanges = {}): ServiceConfig {
       env: {},
       timeoutMs: 60_000,
     },
-    scan: { enabled: false, high: 'warn', critical: 'block', ignoreUnfixed: false, waivers: [], onScannerFailure: 'warn' },
+    scan: { enabled: false, high: 'warn', critical: 'block', ignoreUnfixed: false, waivers: [], onScannerFailure: 'warn', secrets: 'warn' },
     run: {
       base: null,
       os: null,

@@ -11,6 +11,7 @@ import { type DeploymentId, ID_PREFIXES, type InstanceId, type ReleaseId, type S
 import { FakeEdge } from '../../src/edge/fake.ts'
 import { createLocalRegistry } from '../../src/registry/local.ts'
 import { FakeHost, FakeRuntime } from '../../src/runtimes/fake.ts'
+import { createLeakScanner } from '../../src/scanner/leaks.ts'
 import type { Scanner } from '../../src/scanner/scanner.ts'
 import { createUnavailableScanner } from '../../src/scanner/unavailable.ts'
 import type { Drivers } from '../../src/stages/stage.ts'
@@ -213,6 +214,7 @@ export class World {
       builders: { recipe: this.builder, dockerfile: null, image: null },
       artifacts: this.artifacts,
       runtimeLayers: null,
+      leaks: createLeakScanner({ saveImage: async () => null }),
       scanner: this.#options.scanner ?? createUnavailableScanner('a test'),
       registry: createLocalRegistry(),
       runtime: this.runtime,

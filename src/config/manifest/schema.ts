@@ -121,6 +121,9 @@ const scanSchema = z.union(
           .describe(
             "What an absent or failing scanner means. Default: the server's setting; without one, fail for images and warn for file trees.",
           ),
+        secrets: oneOf(['block', 'warn', 'off'])
+          .optional()
+          .describe('What a secret of the project in the artifact means; off looks for none. Does not depend on `enabled`.'),
       },
       { error: 'must be a section with keys, or off' },
     ),
