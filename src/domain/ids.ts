@@ -13,6 +13,8 @@ export type DeploymentId = Brand<'DeploymentId'>
 export type ReleaseId = Brand<'ReleaseId'>
 export type InstanceId = Brand<'InstanceId'>
 export type ServerId = Brand<'ServerId'>
+/** A directory of one host that several servers may share, and all that runs from it. */
+export type NodeId = Brand<'NodeId'>
 /** sha256 of content, as `sha256:<64 hex>`. */
 export type Digest = Brand<'Digest'>
 
@@ -24,6 +26,7 @@ export const ID_PREFIXES = {
   DeploymentId: 'dep',
   ReleaseId: 'rel',
   ServerId: 'srv',
+  NodeId: 'nod',
 } as const
 
 /**

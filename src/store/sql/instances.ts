@@ -3,6 +3,7 @@ import type { DeploymentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentI
 import type { InstanceState } from '../../domain/instance-machine.ts'
 import type { Queryable } from '../database.ts'
 import { type InstanceRow, toInstance } from '../rows.ts'
+import { onSameNode } from './servers.ts'
 
 /** All that still exist of a service environment, by index. */
 export async function listInstances(db: Queryable, id: ServiceEnvironmentId): Promise<Instance[]> {
@@ -62,7 +63,7 @@ export async function adoptInstances(
 ): Promise<Instance[]> {
   const rows = await tx.query<InstanceRow>(
     `with found as (select id, row_number() over (order by state = 'warm' desc, index, id) - 1 as place from
-            (select id, state, index from instances where release_id = $1 and server_id = $3 and state in ('warm', 'standby')
+            (select id, state, index from instances where release_id = $1 and ${onSameNode('server_id', '$3')} and state in ('warm', 'standby')
               and not exists (select 1 from deployments d where d.id = deployment_id and not d.settled and d.verdict is not null) for update) open
            limit $4)
      update instances i set deployment_id = $2, index = found.place, state = 'starting', standby_until = null, updated_at = now()
@@ -86,10 +87,10 @@ export async function markStandby(
   )
 }
 
-/** Instances whose standby is over. */
+/** Instances of the server's node whose standby is over. */
 export async function listExpiredStandby(db: Queryable, serverId: ServerId): Promise<Instance[]> {
   const rows = await db.query<InstanceRow>(
-    `select * from instances where state = 'standby' and server_id = $1 and standby_until < now() order by standby_until limit 100`,
+    `select * from instances where state = 'standby' and ${onSameNode('server_id', '$1')} and standby_until < now() order by standby_until limit 100`,
     [serverId],
   )
   return rows.map(toInstance)

@@ -3,6 +3,7 @@ import type { DeploymentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentI
 import type { ServiceConfig } from '../../domain/service-config.ts'
 import type { Queryable } from '../database.ts'
 import { CLAIM_LOCK } from './claim.ts'
+import { onSameNode } from './servers.ts'
 
 export interface WantedRoute {
   readonly id: ServiceEnvironmentId
@@ -31,11 +32,11 @@ export async function isShutDown(tx: Queryable, id: ServiceEnvironmentId): Promi
   return row?.down ?? false
 }
 
-/** Serving instances that are the health monitor's: those of a deployment in drain or bake are watched by its own worker. */
+/** Serving instances of the server's node that are the health monitor's: those of a deployment in drain or bake are watched by its own worker. */
 export async function listWatched(db: Queryable, serverId: ServerId): Promise<WatchedInstance[]> {
   return db.query<WatchedInstance>(
     `select i.id, i.deployment_id as "deploymentId", r.config from instances i join deployments d on d.id = i.deployment_id join releases r on r.id = i.release_id
-      where i.state = 'serving' and i.server_id = $1 and (d.settled or d.stage = 'retire') and d.status = 'running'
+      where i.state = 'serving' and ${onSameNode('i.server_id', '$1')} and (d.settled or d.stage = 'retire') and d.status = 'running'
         and not ${shutDownAt('i.service_environment_id')}`,
     [serverId],
   )
@@ -86,7 +87,7 @@ export interface Misscaled {
   readonly serving: number
 }
 
-/** Service environments of this server whose live deployment is at rest and has not as many serving instances as wanted. */
+/** Service environments of this server's node whose live deployment is at rest and has not as many serving instances as wanted. */
 export async function listMisscaled(db: Queryable, serverId: ServerId): Promise<Misscaled[]> {
   return db.query<Misscaled>(
     `select * from (
@@ -97,8 +98,8 @@ export async function listMisscaled(db: Queryable, serverId: ServerId): Promise<
          join deployments d on d.id = se.live_deployment_id
          join releases r on r.id = d.release_id
         where d.settled and d.status = 'running'
-          and exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and i.server_id = $1)
-          and not exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and i.server_id <> $1)
+          and exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and ${onSameNode('i.server_id', '$1')})
+          and not exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and not ${onSameNode('i.server_id', '$1')})
           and not exists (select 1 from deployments p where p.service_environment_id = se.id and p.slot is not null)) at_rest
       where wanted <> serving`,
     [serverId],
@@ -124,7 +125,7 @@ export async function setWantedInstances(tx: Queryable, id: ServiceEnvironmentId
 export async function listStranded(db: Queryable, serverId: ServerId): Promise<InstanceId[]> {
   const rows = await db.query<{ id: InstanceId }>(
     `select i.id from instances i join deployments d on d.id = i.deployment_id join service_environments se on se.id = i.service_environment_id
-      where i.server_id = $1 and d.settled and (
+      where ${onSameNode('i.server_id', '$1')} and d.settled and (
               (i.state in ('starting', 'ready') and se.live_deployment_id is distinct from d.id)
            or (i.state = 'warm' and se.live_deployment_id = d.id and i.updated_at < now() - make_interval(secs => $2)))`,
     [serverId, LIMITS.drainMaxMs / 1000],
