@@ -83,6 +83,8 @@ export interface ApiDependencies {
   readonly clock: Clock
   readonly logger: Logger
   readonly version: string
+  /** Of this server, in the table of all that share the database. */
+  readonly serverId: string
   readonly defaults: { readonly project: string; readonly environment: string }
   /** MAX_CONCURRENT_BUILDS. */
   readonly slots: number

@@ -20,6 +20,8 @@ export interface Settings extends AccessSettings, ScanSettings, ContainerSetting
   readonly secretKey: string | null
   /** null = `secret-key` in the data directory. */
   readonly secretKeyFile: string | null
+  /** What servers on one host share; null = found out at the start. */
+  readonly nodeDirectory: string | null
   /** Deployments in progress at once, across all servers that share the database. */
   readonly maxConcurrentBuilds: number
   /** Bounds fetch to verify. */
@@ -69,7 +71,8 @@ export const SETTING_DEFINITIONS: Definitions = {
   },
   dataDirectory: {
     variable: 'SHIPLOCK_DATA_DIR',
-    about: 'Where artifacts, logs, the embedded database and the edge table are kept. One server per directory.',
+    about:
+      'Where artifacts, logs, the embedded database and the edge table are kept. One server per directory; see docs/servers.md for several.',
     example: '/var/lib/shiplock',
     defaultText: '`/var/lib/shiplock` as root, otherwise `$XDG_DATA_HOME/shiplock` or `~/.local/share/shiplock`',
     parse: absolutePath,
@@ -91,6 +94,14 @@ export const SETTING_DEFINITIONS: Definitions = {
     about: 'File with that key, a line each if there are several; made when missing. Only its owner may read it (mode 0600).',
     example: '/etc/shiplock/secret-key',
     defaultText: '`secret-key` in the data directory',
+    parse: absolutePath,
+    default: () => null,
+  },
+  nodeDirectory: {
+    variable: 'SHIPLOCK_NODE_DIR',
+    about: 'Where instances, artifacts and the edge are kept that several servers of one database share. All of them must see it.',
+    example: '/var/lib/shiplock',
+    defaultText: 'the data directory of the first server of that database on this host',
     parse: absolutePath,
     default: () => null,
   },

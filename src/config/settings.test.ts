@@ -29,6 +29,7 @@ describe('defaults', () => {
       secretKeyFile: null,
       gitCaFile: null,
       dataDirectory: '/home/ann/.local/share/shiplock',
+      nodeDirectory: null,
       maxConcurrentBuilds: 2,
       buildTimeoutMs: 900_000,
       domain: 'localhost',

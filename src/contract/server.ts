@@ -22,6 +22,18 @@ export const ServerView = z
     defaults: z.strictObject({ project: z.string(), environment: z.string() }),
     queue: z.strictObject({ pending: z.number().int(), inProgress: z.number().int() }),
     checks: z.array(Finding),
+    servers: z
+      .array(
+        z.strictObject({
+          id: z.string(),
+          name: z.string().meta({ description: 'Of its host.' }),
+          isThis: z.boolean(),
+          isAlive: z.boolean(),
+          isWorking: z.boolean().meta({ description: 'false = it stands by: it answers, and takes over when the one that works ends.' }),
+          startedAt: timestamp,
+        }),
+      )
+      .meta({ description: 'All that share the database; empty for tokens of a project.' }),
   })
   .meta({ id: 'Server' })
 export type ServerView = z.infer<typeof ServerView>

@@ -13,6 +13,8 @@ export const LIMITS = {
   leaseMs: 10 * SECOND,
   heartbeatMs: 3 * SECOND,
   queuePollMs: 1 * SECOND,
+  /** How often a server that stands by looks whether the one that worked has ended. */
+  dutyLookMs: 500,
   pendingPerServiceEnvironment: 1000,
   stageRetries: 20,
   /** How long a worker waits for a database that went away before it lets its deployment go. */

@@ -2,7 +2,7 @@ import type { ApiDependencies } from '../api/dependencies.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
-import { toShiplockError } from '../core/errors.ts'
+import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { packTree } from '../core/pack-tree.ts'
 import type { Keyring } from '../core/seal.ts'
@@ -42,6 +42,7 @@ export function composeApi(
     rotation: KeyRotation
     sender: SenderDependencies
     disk: DiskWatch
+    isWorking: () => boolean
   },
 ): ApiDependencies {
   const { drivers } = engine
@@ -51,6 +52,7 @@ export function composeApi(
     clock: engine.clock,
     logger: engine.logger,
     version: VERSION,
+    serverId: engine.owner.serverId,
     defaults: DEFAULT_NAMES,
     slots: engine.slots,
     allowedHosts: [...settings.apiHosts, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])],
@@ -70,7 +72,7 @@ export function composeApi(
         return directory === null ? null : packTree(directory, await walkTree(directory))
       },
     },
-    caches: composeCaches(drivers, parts.caches),
+    caches: composeCaches(drivers, parts.caches, parts.isWorking),
     secrets: composeSecrets(parts.keyring, parts.rotation),
     repositories: {
       sshHostOf: (repository) => {
@@ -110,16 +112,24 @@ function composeSecrets(keyring: Keyring, rotation: KeyRotation): ApiDependencie
 }
 
 /** Build caches and runtime layers as one thing for people. */
-function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches): ApiDependencies['caches'] {
+function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches, isWorking: () => boolean): ApiDependencies['caches'] {
   return {
     list: async () => [
       ...(await caches.list()),
       ...((await runtimeLayers?.list()) ?? []).map(({ id: _, ...layer }) => ({ ...layer, layer: 'run' as const })),
     ],
-    clear: async (id, layer) => ({
-      bytes: layer === 'run' ? 0 : await caches.clear(id, layer),
-      runtimeLayers: layer === 'run' || layer === 'all' ? ((await runtimeLayers?.invalidate(id)) ?? 0) : 0,
-    }),
+    clear: async (id, layer) => {
+      // Which caches a build has open is known to the server that builds.
+      if (!isWorking()) {
+        throw new ShiplockError('CONFLICT', 'this server stands by, and caches are cleared by the one that works', {
+          hint: '`shiplock server status` names it.',
+        })
+      }
+      return {
+        bytes: layer === 'run' ? 0 : await caches.clear(id, layer),
+        runtimeLayers: layer === 'run' || layer === 'all' ? ((await runtimeLayers?.invalidate(id)) ?? 0) : 0,
+      }
+    },
   }
 }
 

@@ -31,22 +31,22 @@ export async function composeEngine(settings: Settings): Promise<ContainerEngine
   return address === null ? null : createContainerEngine({ address })
 }
 
-/** Everything runs where the settings say; `stop` lets go. */
+/** Everything runs where the settings say; `begin` takes up what earlier servers left, `stop` lets go. */
 export async function composeRuntime(
   settings: Settings,
   logger: Logger,
   parts: { readonly trees: ProcessRuntime; readonly engine: ContainerEngine | null },
-): Promise<{ readonly runtime: Runtime; readonly containers: DockerRuntime | null; stop(): Promise<void> }> {
+): Promise<{ readonly runtime: Runtime; readonly containers: DockerRuntime | null; begin(): Promise<void>; stop(): Promise<void> }> {
   const { engine, trees } = parts
   if (engine === null) {
-    if (settings.runtime !== 'docker') return { runtime: trees, containers: null, stop: async () => {} }
+    if (settings.runtime !== 'docker') return { runtime: trees, containers: null, begin: async () => {}, stop: async () => {} }
     throw new ShiplockError('INPUT_INVALID', 'SHIPLOCK_RUNTIME is docker, and SHIPLOCK_CONTAINER_ENGINE is none', {
       hint: 'Name an engine, or use SHIPLOCK_RUNTIME=auto.',
     })
   }
   const stateDirectory = containerDirectory(settings)
   const fetchImage = createImagePuller(engine, registryCredentials(settings))
-  const images = await DockerRuntime.open({ engine, stateDirectory, logger, reach: settings.containerAddress, fetchImage })
+  const images = await DockerRuntime.prepare({ engine, stateDirectory, logger, reach: settings.containerAddress, fetchImage })
   const ping = async () => {
     const was = engine.isReachable
     await engine.json('GET', '/version', { isRepeatable: false, timeoutMs: PING_MS }).catch(() => {})
@@ -64,7 +64,7 @@ export async function composeRuntime(
   }
   const prefersImages = settings.runtime === 'docker'
   const runtime = new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable, prefersImages })
-  return { runtime, containers: images, stop }
+  return { runtime, containers: images, begin: () => images.begin(), stop }
 }
 
 function containerDirectory(settings: Settings): string {

@@ -7,7 +7,7 @@ import { ShiplockError } from '../core/errors.ts'
 import { randomId } from '../core/random-id.ts'
 import { ID_PREFIXES, type NodeId } from '../domain/ids.ts'
 import type { Database, Queryable } from '../store/database.ts'
-import { listNodes, lockNodes, type NodeRow, saveNode } from '../store/sql/nodes.ts'
+import { inheritNodes, listNodes, lockNodes, type NodeRow, saveNode } from '../store/sql/nodes.ts'
 
 /** Where the instances, artifacts, edge and keys of a server are: its own data directory, or that of a server it stands beside. */
 export interface Node {
@@ -31,18 +31,27 @@ const NODE_ID = /^nod_[0-9a-z]+$/
 /**
  * Finds the node that a server belongs to, or makes it. Without SHIPLOCK_NODE_DIR: the one that its data directory is, else the one that
  * the database knows and this host can see, else a new one. Throws CONFLICT where servers of another node live: what runs there could not
- * be reached from here (docs/adr/0005-servers-and-nodes.md).
+ * be reached from here (docs/adr/0005-servers-and-nodes.md). `prepare` makes what all its servers must find the same: one at a time.
  */
-export async function joinNode(database: Database, wanted: Wanted): Promise<Node> {
+export async function joinNode<Prepared>(
+  database: Database,
+  wanted: Wanted,
+  prepare: (directory: string) => Promise<Prepared>,
+): Promise<{ readonly node: Node; readonly prepared: Prepared }> {
   return database.transaction(async (tx) => {
     await lockNodes(tx)
-    const known = await listNodes(tx)
-    const directory = wanted.nodeDirectory ?? wanted.dataDirectory
-    const own = await readNodeId(directory)
-    if (own !== null || wanted.nodeDirectory !== null) return settleIn(tx, { ...wanted, directory, id: own, known })
-    for (const node of known) if ((await readNodeId(node.directory)) === node.id) return beside(node, wanted)
-    return settleIn(tx, { ...wanted, directory, id: null, known })
+    const node = await chooseNode(tx, wanted)
+    return { node, prepared: await prepare(node.directory) }
   })
+}
+
+async function chooseNode(tx: Queryable, wanted: Wanted): Promise<Node> {
+  const known = await listNodes(tx)
+  const directory = wanted.nodeDirectory ?? wanted.dataDirectory
+  const own = await readNodeId(directory)
+  if (own !== null || wanted.nodeDirectory !== null) return settleIn(tx, { ...wanted, directory, id: own, known })
+  for (const node of known) if ((await readNodeId(node.directory)) === node.id) return beside(node, wanted)
+  return settleIn(tx, { ...wanted, directory, id: null, known })
 }
 
 /** In a directory that was named, or is its own. */
@@ -62,6 +71,7 @@ async function settleIn(
   if (present !== undefined && !isOwn) return beside(present, { edgeListen })
   const node = { id: id ?? randomId<NodeId>(ID_PREFIXES.NodeId), host: hostname(), directory, edgeListen: formatListenAddress(edgeListen) }
   await saveNode(tx, node)
+  await inheritNodes(tx, node.id)
   if (id === null) {
     await mkdir(directory, { recursive: true, mode: 0o711 })
     await writeFileAtomic(join(directory, FILE), `${node.id}\n`)

@@ -6,6 +6,7 @@ import { ensureAdminToken } from '../api/admin-token.ts'
 import { createApiServer } from '../api/api-server.ts'
 import { createApi, createHooksApi } from '../api/create-api.ts'
 import { createBuildCaches } from '../builders/recipe/build-cache-store.ts'
+import { formatListenAddress } from '../config/listen-address.ts'
 import type { Settings } from '../config/settings.ts'
 import { resolveVariables } from '../config/variables.ts'
 import { writeFileAtomic } from '../core/atomic-file.ts'
@@ -17,6 +18,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { randomId } from '../core/random-id.ts'
 import { Keyring } from '../core/seal.ts'
+import type { Service } from '../core/service.ts'
 import { ID_PREFIXES, type ServerId } from '../domain/ids.ts'
 import { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
@@ -49,6 +51,8 @@ import { composeEngine, composeRuntime } from './compose-engine.ts'
 import { buildCacheBytes } from './compose-garbage.ts'
 import { composeTriggers } from './compose-hooks.ts'
 import { DiskWatch } from './disk-watch.ts'
+import { Duty } from './duty.ts'
+import { joinNode } from './node.ts'
 import { openNotices } from './notices.ts'
 
 /** A server whose parts all run. */
@@ -92,32 +96,32 @@ async function assemble(
 
   const { database, embedded } = await openStore(settings, logger, stops)
   const owner: Owner = { serverId: await serverIdOf(data), bootId: randomUUID() }
-  await registerServer(database, owner, hostname())
+  const { node, prepared: source } = await joinNode(database, settings, (directory) => keySource({ ...settings, dataDirectory: directory }))
+  await registerServer(database, owner, hostname(), node.id)
   const token = await ensureAdminToken(database, data)
-  const source = keySource(settings)
   const sealer = new Keyring(source.kind === 'file' ? await loadOrCreateKeys(source.path) : (parseKeys(source.text) ?? []))
   const rotation = new KeyRotation({ database, owner, clock: systemClock, logger, keyring: sealer, source })
   await rotation.adopt()
 
-  await sweepCredentials(join(data, 'git'))
-  const sandbox = await createSandbox({ stateDirectory: join(data, 'sandbox'), logger })
-  const edge = new EmbeddedEdge({ stateDirectory: join(data, 'edge'), listen: settings.edgeListen, workers: settings.edgeWorkers, logger })
-  const uploads = createUploadStore({ directory: join(data, 'uploads') })
-  const trees = new ProcessRuntime({ stateDirectory: join(data, 'instances'), sandbox, logger })
-  await trees.open()
-  stops.push(async () => trees.close())
-  const containerEngine = await composeEngine(settings)
-  const { runtime, containers, stop: letGoOfContainers } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
-  stops.push(letGoOfContainers)
-  const caches = createBuildCaches({ directory: join(data, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
+  // What stands in the node's directory is shared with the servers beside this one, and changed by the one of them that works.
+  const shared = node.directory
+  const local: Settings = { ...settings, dataDirectory: shared, edgeListen: node.edgeListen }
+  const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger })
+  const edge = new EmbeddedEdge({ stateDirectory: join(shared, 'edge'), listen: node.edgeListen, workers: settings.edgeWorkers, logger })
+  const uploads = createUploadStore({ directory: join(shared, 'uploads') })
+  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, logger })
+  const containerEngine = await composeEngine(local)
+  const { runtime, containers, ...engineParts } = await composeRuntime(local, logger, { trees, engine: containerEngine })
+  stops.push(() => engineParts.stop())
+  const caches = createBuildCaches({ directory: join(shared, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
   const images =
     containerEngine === null || containers === null ? null : createEngineImageStore(containerEngine, containers.owner, containers)
   const disk = new DiskWatch(settings.diskMark, async () => {
     const root = (await images?.root().catch(() => null)) ?? null
-    return root === null ? [data] : [data, root]
+    return root === null ? [shared] : [shared, root]
   })
   const imageOwner = containers?.owner ?? ''
-  const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
+  const made = composeDrivers(local, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
   const drivers: Drivers = { ...made, images, disk }
   const engine: EngineDependencies = {
     database,
@@ -126,7 +130,7 @@ async function assemble(
     sealer,
     clock: systemClock,
     logger,
-    workDirectory: join(data, 'work'),
+    workDirectory: join(shared, 'work'),
     uploads,
     slots: settings.maxConcurrentBuilds,
     buildTimeoutMs: settings.buildTimeoutMs,
@@ -138,12 +142,26 @@ async function assemble(
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.push(notices.close)
   const sender = { ...engine, urlOf: (host: string) => edge.urlOf(host, ''), reach: settings.outgoing }
-  const triggers = composeTriggers(settings, engine)
+  const triggers = composeTriggers(local, engine)
   const decider = createDecider(triggers)
   notices.subscribe((notice) => {
     if (notice === null || notice.kind === 'delivery') decider.wake()
   })
-  const forApi = composeApi(settings, engine, {
+  const ending = new Ending(engine, edge)
+  const duty = new Duty({
+    ...{ database, owner, clock: systemClock, logger, directory: shared },
+    work: [
+      ending,
+      { start: () => sweepCredentials(join(shared, 'git')), stop: async () => {} },
+      { start: () => trees.open(), stop: async () => trees.close() },
+      { start: () => engineParts.begin(), stop: async () => {} },
+      { start: () => edge.start(), stop: () => edge.detach() },
+      ...[worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)],
+      ...[decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), ...createSenders(sender)],
+      createGarbageCollector(engine, buildCacheBytes(settings)),
+    ],
+  })
+  const forApi = composeApi(local, engine, {
     notices,
     uploads,
     sandbox,
@@ -154,6 +172,7 @@ async function assemble(
     rotation,
     sender,
     disk,
+    isWorking: () => duty.isWorking,
   })
   const api = createApi(forApi)
   const apiServer = createApiServer(settings.apiListen, api, { announceIn: data })
@@ -165,22 +184,13 @@ async function assemble(
     await hooksServer.start()
     stops.push(() => hooksServer.stop())
   }
-  await edge.start()
   stops.push(() => edge.detach())
-  const parts = [decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), ...createSenders(sender)]
-  for (const service of [
-    rotation,
-    worker,
-    new HealthMonitor(engine),
-    createReconciler(engine),
-    new Scaler(engine),
-    createReaper(engine),
-    ...parts,
-    createGarbageCollector(engine, buildCacheBytes(settings)),
-  ]) {
-    await service.start()
-    stops.push(() => service.stop())
-  }
+  await rotation.start()
+  stops.push(() => rotation.stop())
+  stops.push(() => duty.stop())
+  await duty.start()
+  if (!duty.isWorking)
+    logger.info('standing by: another server of this node works', { node: shared, edge: formatListenAddress(node.edgeListen) })
   if (embedded !== null) stops.push(await keepDatabase(settings, logger, database))
 
   return {
@@ -190,8 +200,8 @@ async function assemble(
     stop: async (scope) => {
       // The database is the last to go: until then every part may still write down what it did.
       const [releaseLock] = stops.splice(0, 3)
+      ending.isOfEverything = scope === 'everything'
       await stopAll()
-      if (scope === 'everything') await stopInstancesAndEdge(engine, edge)
       await database.close()
       await embedded?.stop()
       await releaseLock?.()
@@ -227,10 +237,12 @@ async function keepDatabase(settings: Settings, logger: Logger, database: Databa
   return () => keeper.stop()
 }
 
-function keySource({ secretKey, secretKeyFile, dataDirectory }: Settings): KeySource {
-  return secretKey === null
-    ? { kind: 'file', path: secretKeyFile ?? join(dataDirectory, 'secret-key') }
-    : { kind: 'setting', text: secretKey }
+/** A key file is made here, so that servers that start at once find the same. */
+async function keySource({ secretKey, secretKeyFile, dataDirectory }: Settings): Promise<KeySource> {
+  if (secretKey !== null) return { kind: 'setting', text: secretKey }
+  const path = secretKeyFile ?? join(dataDirectory, 'secret-key')
+  await loadOrCreateKeys(path)
+  return { kind: 'file', path }
 }
 
 /** Drawn once per data directory. */
@@ -243,11 +255,27 @@ async function serverIdOf(data: string): Promise<ServerId> {
   return id
 }
 
-async function stopInstancesAndEdge({ database, drivers, logger }: EngineDependencies, edge: EmbeddedEdge): Promise<void> {
-  await edge.stop().catch((error: unknown) => logger.warn('the edge did not stop cleanly', { error }))
-  const running = (await drivers.runtime.list()).filter((entry) => entry.status.state === 'running')
-  // The newest fence, and no larger: the next start must still be able to bring them back.
-  const fence = await nextFence(database)
-  await Promise.allSettled(running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, fence)))
+/** Stops last of the work, while the node is still this server's alone: nobody starts again what it has just ended. */
+class Ending implements Service {
+  readonly #engine: EngineDependencies
+  readonly #edge: EmbeddedEdge
+  isOfEverything = false
+
+  constructor(engine: EngineDependencies, edge: EmbeddedEdge) {
+    this.#engine = engine
+    this.#edge = edge
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {
+    if (!this.isOfEverything) return
+    const { database, drivers, logger } = this.#engine
+    await this.#edge.stop().catch((error: unknown) => logger.warn('the edge did not stop cleanly', { error }))
+    const running = (await drivers.runtime.list()).filter((entry) => entry.status.state === 'running')
+    // The newest fence, and no larger: the next start must still be able to bring them back.
+    const fence = await nextFence(database)
+    await Promise.allSettled(running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, fence)))
+  }
 }
 const FOREGROUND_STOP_MS = 5000

@@ -85,11 +85,14 @@ export function createUploadStore(options: UploadStoreOptions): UploadStore {
   }
 }
 
-/** Bodies that a crash cut short are of no use to anybody. */
+/** Bodies that a crash cut short are of no use to anybody. One that still grows is being received by a server beside this one. */
 async function openDirectory(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   for (const name of await readdir(directory)) {
-    if (name.endsWith('.incoming')) await rm(join(directory, name), { force: true })
+    if (!name.endsWith('.incoming')) continue
+    const path = join(directory, name)
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
+    if (Date.now() - mtimeMs > LIMITS.apiRequestMs) await rm(path, { force: true })
   }
 }
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
@@ -300,14 +300,16 @@ test('a link that leaves the directory is refused by the client, naming it', asy
   await expect(packDirectory(root)).rejects.toThrow('a/l is a link that leaves the directory (to /etc/hosts)')
 })
 
-test('bodies that a crash cut short are gone when the store opens', async () => {
+test('bodies that a crash cut short are gone when the store opens; one that still grows is somebody else’s', async () => {
   const directory = temporaryDirectory()
   mkdirSync(join(directory), { recursive: true })
   writeFileSync(join(directory, '0011.incoming'), 'half')
+  utimesSync(join(directory, '0011.incoming'), new Date(0), new Date(0))
+  writeFileSync(join(directory, '0012.incoming'), 'half')
   const store = createUploadStore({ directory })
   const { digest, bytes } = await store.receive(Readable.from([rawTar([{ name: 'a', content: 'x' }])]), { signal })
   expect((await store.list()).map((upload) => [upload.digest, upload.bytes])).toEqual([[digest, bytes]])
-  expect(readdirSync(directory)).toHaveLength(1)
+  expect(readdirSync(directory).filter((name) => name.endsWith('.incoming'))).toEqual(['0012.incoming'])
   await store.remove(digest)
   expect(await store.list()).toEqual([])
   await expect(

@@ -65,6 +65,7 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     clock: systemClock,
     logger: silentLogger,
     version: '0.0.0-test',
+    serverId: 'srv_test',
     defaults: { project: 'default', environment: 'production' },
     slots: 2,
     allowedHosts: ['shiplock.example.com'],

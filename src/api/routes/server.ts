@@ -1,5 +1,6 @@
 import { openApiDocument } from '../../contract/openapi.ts'
 import { listQueue } from '../../store/sql/queue-view.ts'
+import { listServers } from '../../store/sql/servers.ts'
 import type { Handlers } from '../route-context.ts'
 
 export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> = {
@@ -12,7 +13,11 @@ export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> 
     const { database, version, slots, defaults } = dependencies
     // Checks name directories and addresses of the server: not for the tokens of a project (I10).
     const isWhole = access.visible.project === null
-    const [queue, checks] = await Promise.all([listQueue(database, slots, access.visible), isWhole ? dependencies.checks() : []])
+    const [queue, checks, servers] = await Promise.all([
+      listQueue(database, slots, access.visible),
+      isWhole ? dependencies.checks() : [],
+      isWhole ? listServers(database) : [],
+    ])
     const pending = queue.filter((entry) => entry.status === 'pending').length
     return {
       version,
@@ -21,6 +26,7 @@ export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> 
       defaults: { ...defaults },
       queue: { pending, inProgress: queue.length - pending },
       checks: [...checks],
+      servers: servers.map((server) => ({ ...server, isThis: server.id === dependencies.serverId })),
     }
   },
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { DATA_FILES } from '../../contract/data-files.ts'
-import type { Finding } from '../../contract/server.ts'
+import type { Finding, ServerView } from '../../contract/server.ts'
 import { EXIT_CODES, ShiplockError } from '../../core/errors.ts'
 import { printable } from '../../core/printable.ts'
 import type { CliContext, CommonOptions } from '../context.ts'
@@ -71,6 +71,7 @@ export async function serverStatus(_options: CommonOptions, context: CliContext)
     `${colors.green('✔')} Shiplock ${printable(server.version)} at ${url}${pid === null ? '' : `, process ${pid}`}, started ${formatAgo(server.startedAt, Date.now())}`,
   )
   terminal.print(`  ${server.queue.inProgress} of ${server.slots} deployments in progress, ${server.queue.pending} waiting`)
+  if (server.servers.length > 1) for (const line of renderServers(server.servers, terminal)) terminal.print(line)
   if (isLocal)
     terminal.print(colors.dim(`  data in ${dataDirectory}; output of a background server in ${join(dataDirectory, DATA_FILES.serverLog)}`))
   for (const line of renderChecks(server.checks, terminal)) terminal.print(line)
@@ -102,6 +103,13 @@ async function checkHere({ env }: CliContext): Promise<Finding[]> {
       new ShiplockError('INTERNAL', 'the checks could not be made', { details: { logTail: stderr.split('\n').slice(-10) } })
     )
   }
+}
+
+function renderServers(servers: ServerView['servers'], { colors }: Terminal): string[] {
+  return servers.map((server) => {
+    const what = server.isAlive ? (server.isWorking ? 'works' : 'stands by') : 'ended'
+    return colors.dim(`  server ${server.id} on ${printable(server.name)} ${what}${server.isThis ? ', this one' : ''}`)
+  })
 }
 
 function renderChecks(checks: readonly Finding[], { colors }: Terminal): string[] {

@@ -41,7 +41,7 @@ import { reportTag } from './start-reports.ts'
 
 export interface DockerRuntimeOptions {
   readonly engine: ContainerEngine
-  /** Exclusive to one living server; what it holds outlives the server. */
+  /** Changed by one living server at a time, the one that has begun; what it holds outlives the server. */
   readonly stateDirectory: string
   readonly logger: Logger
   readonly reach?: ReachSetting
@@ -72,13 +72,19 @@ export class DockerRuntime implements Runtime {
   readonly #launcher: ContainerLauncher
   readonly #tasks: ContainerTasks
   readonly #exits: ExitWatch
+  #isBegun = false
 
   /** What an earlier server left is taken up: logs go on, addresses stay with their holders. Does not need the engine to be there. */
   static async open(options: DockerRuntimeOptions): Promise<DockerRuntime> {
-    await mkdir(join(options.stateDirectory, 'instances'), { recursive: true, mode: 0o711 })
-    const runtime = new DockerRuntime(options, await ownerOf(options.stateDirectory))
-    await runtime.#open()
+    const runtime = await DockerRuntime.prepare(options)
+    await runtime.begin()
     return runtime
+  }
+
+  /** Only looks and reads logs until `begin`: that is how a server stands by beside the one that works. */
+  static async prepare(options: DockerRuntimeOptions): Promise<DockerRuntime> {
+    await mkdir(join(options.stateDirectory, 'instances'), { recursive: true, mode: 0o711 })
+    return new DockerRuntime(options, await ownerOf(options.stateDirectory))
   }
 
   private constructor(options: DockerRuntimeOptions, owner: string) {
@@ -213,7 +219,7 @@ export class DockerRuntime implements Runtime {
     const directory = this.#directory(id)
     if ((await readRecord(directory)) === null) return
     const { log, watch } = await this.#watch(id)
-    if (!options.follow || options.tail !== null) await this.#caughtUp(id, log)
+    if (this.#isBegun && (!options.follow || options.tail !== null)) await this.#caughtUp(id, log)
     yield* new InstanceLog(log.file).lines(options, {
       isRunning: () => !log.isDrained,
       isOver: () => !existsSync(directory),
@@ -244,7 +250,12 @@ export class DockerRuntime implements Runtime {
     return this.#tasks.remove(id, fence)
   }
 
-  async #open(): Promise<void> {
+  async begin(): Promise<void> {
+    this.#isBegun = true
+    for (const { log } of this.#logs.values()) {
+      await log.open()
+      log.follow()
+    }
     for (const id of await this.#ids()) {
       const record = await readRecord(this.#directory(id))
       if (record === null) continue
@@ -323,11 +334,11 @@ export class DockerRuntime implements Runtime {
     const known = this.#logs.get(id)
     if (known !== undefined) return known
     const log = new ContainerLog(this.#engine, this.#name(id), join(this.#directory(id), 'log'), this.#clock)
-    const entry = { log, watch: new LogWatch(new InstanceLog(log.file), this.#clock) }
+    const entry = { log, watch: new LogWatch(new InstanceLog(log.file), this.#clock, () => this.#isBegun) }
     this.#logs.set(id, entry)
-    await log.open()
+    if (this.#isBegun) await log.open()
     entry.watch.start()
-    log.follow()
+    if (this.#isBegun) log.follow()
     return entry
   }
 

@@ -12,6 +12,7 @@ const POLL_MS = 1000
 export class LogWatch {
   readonly #log: InstanceLog
   readonly #clock: Clock
+  readonly #mayWrite: () => boolean
   readonly #times: LogTimes
   readonly #waiting = new Set<() => void>()
   #watcher: FSWatcher | null = null
@@ -22,9 +23,11 @@ export class LogWatch {
   #notes = 0
   #cutting = false
 
-  constructor(log: InstanceLog, clock: Clock) {
+  /** `mayWrite`: whether this process may note and cut. Two that did would count what was cut twice. */
+  constructor(log: InstanceLog, clock: Clock, mayWrite: () => boolean = () => true) {
     this.#log = log
     this.#clock = clock
+    this.#mayWrite = mayWrite
     this.#times = new LogTimes(log.file)
   }
 
@@ -84,7 +87,7 @@ export class LogWatch {
     const length = this.#log.length()
     try {
       // `echo … > /dev/stderr` truncates a log that is a file. What stood there is lost, but positions must go on growing.
-      if (length < this.#length && !this.#cutting) this.#rebase(this.#length)
+      if (length < this.#length && !this.#cutting && this.#mayWrite()) this.#rebase(this.#length)
       this.#length = length
       const end = this.#log.end()
       if (end === this.#noted) return
@@ -97,6 +100,17 @@ export class LogWatch {
       // The directory is being removed, or the disk is full: the log itself is still there.
     }
     this.wake()
+  }
+
+  #keep(end: number, at: number): void {
+    try {
+      this.#times.note(end, at)
+      this.#notes += 1
+      if (this.#notes % 1000 === 0) this.#times.bound()
+      this.#bound(end)
+    } catch {
+      // The directory is being removed, or the disk is full: the log itself is still there.
+    }
   }
 
   #bound(end: number): void {

@@ -40,7 +40,7 @@ import { StaticSite } from './static-site.ts'
 import { Tasks } from './tasks.ts'
 
 export interface ProcessRuntimeOptions {
-  /** Exclusive to one living server; what it holds outlives the server. */
+  /** Changed by one living server at a time, the one that opened the runtime; what it holds outlives the server. */
   readonly stateDirectory: string
   readonly sandbox: Sandbox
   readonly logger: Logger
@@ -53,7 +53,10 @@ const HOST = '127.0.0.1'
 const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
 const EXIT_POLL_MS = 100
 
-/** Runs instances as processes of this host, each in a sandbox under a supervisor of its own that outlives the server. */
+/**
+ * Runs instances as processes of this host, each in a sandbox under a supervisor of its own that outlives the server. Before `open` it
+ * only looks and reads logs: that is how a server stands by beside the one that works.
+ */
 export class ProcessRuntime implements Runtime {
   readonly name = 'process'
   readonly capabilities: RuntimeCapabilities
@@ -68,6 +71,7 @@ export class ProcessRuntime implements Runtime {
   readonly #locks = new KeyedLock()
   readonly #watches = new Map<string, LogWatch>()
   readonly #exits = new ExitSignals()
+  #isOpen = false
 
   constructor(options: ProcessRuntimeOptions) {
     const { memory, cpu } = options.sandbox.description
@@ -85,6 +89,7 @@ export class ProcessRuntime implements Runtime {
   /** Takes up what earlier servers left: watches logs of what runs, ends commands that ran beside instances, frees ports without owner. */
   async open(): Promise<void> {
     await mkdir(this.#instances, { recursive: true, mode: 0o711 })
+    this.#isOpen = true
     await this.#ports.sweep((id) => existsSync(join(this.#instances, id)))
     for (const name of await this.#options.sandbox.list()) {
       if (!name.startsWith('exec-')) continue
@@ -97,6 +102,7 @@ export class ProcessRuntime implements Runtime {
 
   /** Lets go; instances go on. */
   close(): void {
+    this.#isOpen = false
     for (const watch of this.#watches.values()) watch.stop()
     this.#watches.clear()
     this.#tasks.close()
@@ -267,7 +273,7 @@ export class ProcessRuntime implements Runtime {
   #watch(id: InstanceId): LogWatch {
     const known = this.#watches.get(id)
     if (known !== undefined) return known
-    const watch = new LogWatch(new InstanceLog(new RunDirectory(this.#directory(id)).log), this.#clock)
+    const watch = new LogWatch(new InstanceLog(new RunDirectory(this.#directory(id)).log), this.#clock, () => this.#isOpen)
     this.#watches.set(id, watch)
     watch.start()
     return watch

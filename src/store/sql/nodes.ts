@@ -36,3 +36,9 @@ export async function saveNode(tx: Queryable, node: Omit<NodeRow, 'isAlive'>): P
     [node.id, node.host, node.directory, node.edgeListen],
   )
 }
+
+/** All servers of nodes without a living one become this node's, and with them what they started: somebody has to watch it. */
+export async function inheritNodes(tx: Queryable, id: NodeId): Promise<void> {
+  await tx.query('update servers set node_id = $1 where node_id is distinct from $1', [id])
+  await tx.query('delete from nodes where id <> $1', [id])
+}

@@ -41,7 +41,9 @@ export async function noteGone(db: Queryable, owner: Owner): Promise<void> {
  * more, and nobody need wait for their leases to run out.
  */
 export async function freeLeasesOfNode(db: Queryable, serverId: ServerId): Promise<void> {
-  await db.query(`update leases set expires_at = now() - interval '1 millisecond' where owner <> $1 and ${onSameNode('owner', '$1')}`, [serverId])
+  await db.query(`update leases set expires_at = now() - interval '1 millisecond' where owner <> $1 and ${onSameNode('owner', '$1')}`, [
+    serverId,
+  ])
   await db.query(`update servers set is_working = false where id <> $1 and is_working and ${onSameNode('id', '$1')}`, [serverId])
 }
 
