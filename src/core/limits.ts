@@ -229,6 +229,8 @@ export const LIMITS = {
   /** How long a call is repeated while no engine answers; the stage is then tried again as a whole. */
   engineRetryMs: 5 * SECOND,
   engineBodyBytes: 32 * MiB,
+  /** Pull of the image of a base. */
+  imagePullMs: 30 * MINUTE,
   engineFrameBytes: 1 * MiB,
   /** Of each of the three log files that the engine keeps of a container; what the server has read is kept as any instance's log. */
   containerLogFileBytes: 8 * MiB,

@@ -35,6 +35,7 @@ const LOOK_PAUSE_MS = 3
 
 /** A sandbox made of what the host has: bubblewrap or nothing, a user per project or not, cgroups or not. */
 export class HostSandbox implements Sandbox {
+  readonly containers = null
   readonly description: SandboxDescription
   readonly #parts: HostSandboxParts
   /** Users whose account files were written by this process; living sandboxes have them mounted, so they are replaced, never rewritten. */

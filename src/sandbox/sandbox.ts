@@ -1,3 +1,4 @@
+import type { CommandResult } from '../core/exec.ts'
 import type { ProjectId } from '../domain/ids.ts'
 
 /** What a sandboxed command may see and use. Paths are absolute, on the host. */
@@ -25,6 +26,10 @@ export interface SandboxSpec {
   /** Share under contention; 100 = ordinary, the default. */
   readonly cpuWeight?: number
   readonly pidsMax: number
+  /** Image whose system the command sees, by id; only where commands run in containers. */
+  readonly image?: string | null
+  /** As the administrator of that image, so that packages can be installed; on a host everything runs as the project's user. */
+  readonly asRoot?: boolean
 }
 
 /** How to start the command so that it is confined: give argv, env and cwd to `spawn`. */
@@ -48,8 +53,27 @@ export interface SandboxUsage {
   readonly memoryPeakBytes: number | null
 }
 
+/** What only sandboxes that are containers can do. A sandbox's container lives from its first command until `remove`. */
+export interface SandboxContainers {
+  /** Id of the image, brought into the engine if it is not there. @throws BASE_UNAVAILABLE */
+  ensureImage(reference: string, options: { readonly onLine: (line: string) => void; readonly signal: AbortSignal }): Promise<string>
+  hasImage(id: string): Promise<boolean>
+  /** Keeps what commands changed outside of mounted directories, as an image of its own. `name` is that of the sandbox. Returns its id. */
+  snapshot(name: string, tag: string): Promise<string>
+  run(spec: SandboxSpec, options: ContainerRunOptions): Promise<CommandResult>
+}
+
+export interface ContainerRunOptions {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  /** Printable. */
+  readonly onLine: (line: string) => void
+}
+
 /** Confinement of user code on the host, shared by the recipe builder and the process runtime. */
 export interface Sandbox {
+  /** null = commands run on the host, by `prepare`; otherwise only `containers.run` runs them. */
+  readonly containers: SandboxContainers | null
   /** What it really enforces here, for `doctor` and for the first log line of a build. */
   readonly description: SandboxDescription
   prepare(spec: SandboxSpec): Promise<SandboxedCommand>
@@ -67,7 +91,7 @@ export interface Sandbox {
 }
 
 export interface SandboxDescription {
-  readonly kind: 'bubblewrap' | 'none'
+  readonly kind: 'bubblewrap' | 'none' | 'containers'
   readonly filesystem: boolean
   readonly processes: boolean
   readonly memory: boolean

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { createRecipeBuilder } from '../../src/builders/recipe/recipe-builder.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { treeDigest } from '../../src/core/tree-digest.ts'
@@ -8,6 +8,8 @@ import type { ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { RecipeBuild } from '../../src/domain/service-config.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import type { Sandbox } from '../../src/sandbox/sandbox.ts'
+import { createTestContainerSandbox, TEST_BASES } from '../support/container-sandbox.ts'
+import { dockerdMissing } from '../support/dockerd.ts'
 import { eventually } from '../support/eventually.ts'
 import { type TreeFiles, writeFiles } from '../support/git-repo.ts'
 import { createPlainSandbox } from '../support/plain-sandbox.ts'
@@ -30,13 +32,20 @@ const SANDBOXES: readonly (readonly [string, (stateDirectory: string) => Promise
   ['no confinement at all', async () => createPlainSandbox()],
   ['what this host has', (stateDirectory) => createSandbox({ stateDirectory, logger: silentLogger })],
   ['this host without bubblewrap', (stateDirectory) => createSandbox({ stateDirectory, logger: silentLogger, kind: 'none' })],
+  ['containers', async () => createTestContainerSandbox()],
 ]
 
-describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
+describe.each(SANDBOXES)('recipe builder with %s', (kind, makeSandbox) => {
+  const isContainers = kind === 'containers'
+  beforeEach((context) => {
+    const missing = isContainers ? dockerdMissing() : null
+    context.skip(missing !== null, missing ?? '')
+  })
+
   async function fixture() {
     const root = temporaryDirectory()
     const sandbox = await makeSandbox(join(root, 'sandbox'))
-    const builder = createRecipeBuilder({ sandbox, logger: silentLogger })
+    const builder = createRecipeBuilder({ sandbox, logger: silentLogger, bases: isContainers ? TEST_BASES : new Map() })
     let count = 0
     const build = async (files: TreeFiles, recipe: Partial<RecipeBuild>, options: BuildOptions = {}) => {
       const number = count++
@@ -101,7 +110,7 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
     const text = lines.map((line) => line.replace(/ in [\d.]+ m?s$/, ' in N'))
     expect(text[0]).toBe(`engine: ${sandbox.description.summary}`)
     expect(text[1]).toMatch(/^engine: limits: .*10 GiB of disk, 1 min$/)
-    expect(text.slice(2).filter((line) => !line.startsWith('engine: base layer'))).toEqual([
+    expect(text.slice(2).filter((line) => !/^engine: base (layer|debian)/.test(line))).toEqual([
       'engine: source: 1 files',
       'command: $ echo prepared > ../prepared',
       'engine: → exit 0 in N',
@@ -250,7 +259,8 @@ describe.each(SANDBOXES)('recipe builder with %s', (_, makeSandbox) => {
     })
   })
 
-  test('a base that the host lacks is refused with what it has', async () => {
+  test('a base that the host lacks is refused with what it has', async (context) => {
+    context.skip(isContainers, 'by design: containers have images')
     const { build } = await fixture()
     const major = process.versions.node.split('.')[0]
     expect((await build({ a: 'x' }, { base: [`nodejs@${major}`] })).log).toContain(`base nodejs@${major}: nodejs ${process.versions.node}`)

@@ -8,6 +8,7 @@ export function createPlainSandbox(): Sandbox & { readonly removed: readonly str
   const removed: string[] = []
   return {
     removed,
+    containers: null,
     description: {
       kind: 'none',
       filesystem: false,

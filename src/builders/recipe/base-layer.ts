@@ -4,6 +4,7 @@ import { copyTree } from '../../core/copy-tree.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import { describeEntry, type TreeEntry, walkTree } from '../../core/walk-tree.ts'
+import type { SandboxContainers } from '../../sandbox/sandbox.ts'
 import { type LayerParts, layerKey } from './layer-key.ts'
 import { LayerStore } from './layer-store.ts'
 
@@ -20,29 +21,44 @@ export class BaseLayer {
     this.#parts = parts
   }
 
-  /** Puts the layer into a sandbox directory in which nothing was prepared yet. `isPrepared` = the commands need not run. */
-  async restore(directory: string): Promise<{ readonly line: string; readonly isPrepared: boolean }> {
+  get key(): string {
+    return layerKey(this.#parts)
+  }
+
+  /**
+   * Puts the layer into a sandbox directory in which nothing was prepared yet. `isPrepared` = the commands need not run. `image`: the
+   * system that the commands left, where they ran in a container; without it the rest of the layer is worth nothing.
+   */
+  async restore(
+    directory: string,
+    containers: Pick<SandboxContainers, 'hasImage'> | null,
+  ): Promise<{ readonly line: string; readonly isPrepared: boolean; readonly image: string | null }> {
+    const missed = (line: string) => ({ line: `base layer: ${line}`, isPrepared: false, image: null })
     const found = await this.#store.find(this.#parts)
-    if (found.kind === 'miss') return { line: `base layer: miss (${found.reason})`, isPrepared: false }
+    if (found.kind === 'miss') return missed(`miss (${found.reason})`)
+    const { image = null } = found.about
+    if (containers !== null && (image === null || !(await containers.hasImage(image))))
+      return missed('miss (its image is no longer in the engine)')
     try {
       const files = await copyTree(found.tree, directory, { keepExisting: true, exact: true })
-      const key = layerKey(this.#parts).slice(0, 12)
-      return { line: `base layer: hit, ${files} files; prepareCommands are skipped (${key})`, isPrepared: true }
+      const line = `base layer: hit, ${files} files; prepareCommands are skipped (${this.key.slice(0, 12)})`
+      return { line, isPrepared: true, image: containers === null ? null : image }
     } catch (error) {
       await emptyPrepared(directory)
-      return { line: `base layer: not used, it can't be read (${(error as Error).message})`, isPrepared: false }
+      return missed(`not used, it can't be read (${(error as Error).message})`)
     }
   }
 
   /** Keeps what the commands left. Never fails the build. */
-  async preserve(directory: string): Promise<string> {
+  async preserve(directory: string, image: string | null = null): Promise<string> {
     try {
       const { files } = await this.#store.put(this.#parts, async (tree) => {
         const entries = (await preparedEntries(directory)).filter((entry) => entry.kind !== 'special')
         const copied = await copyTree(directory, tree, { entries, exact: true })
-        return { files: copied, bytes: entries.reduce((sum, entry) => sum + entry.bytes, 0) }
+        const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
+        return { files: copied, bytes, ...(image === null ? {} : { image }) }
       })
-      return `base layer: ${files} files kept (${layerKey(this.#parts).slice(0, 12)})`
+      return `base layer: ${files} files kept (${this.key.slice(0, 12)})`
     } catch (error) {
       return `base layer: nothing kept (${(error as Error).message})`
     }

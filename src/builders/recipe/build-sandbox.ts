@@ -36,6 +36,8 @@ export interface BuildSandboxOptions {
  * `/cache`. Everything in `/build` but the source is what a base layer holds.
  */
 export class BuildSandbox implements CommandPlace {
+  /** Id of the image whose system commands see, where they run in containers. */
+  image: string | null = null
   /** All of it, on the host. */
   readonly directory: string
   /** The source tree, on the host. */
@@ -74,6 +76,18 @@ export class BuildSandbox implements CommandPlace {
     return runConfined(this.#options.sandbox, this.#spec(), argv, { ...options, disk: this.#disk })
   }
 
+  /** The same place for commands that install into the system, where it has a system of its own. */
+  get asRoot(): CommandPlace {
+    const { sandbox } = this.#options
+    return { run: (argv, options) => runConfined(sandbox, { ...this.#spec(), asRoot: true }, argv, { ...options, disk: this.#disk }) }
+  }
+
+  /** Keeps the system as it is now as an image; goes on in it. */
+  async keepSystem(tag: string): Promise<string | null> {
+    const { containers } = this.#options.sandbox
+    return containers === null ? null : containers.snapshot(this.#name, tag)
+  }
+
   /** Where commands see the source; links that they made with whole paths begin with it. */
   get insideSource(): string {
     return this.#isConfined ? `${MOUNT_POINT}/source` : this.sourceDirectory
@@ -94,6 +108,7 @@ export class BuildSandbox implements CommandPlace {
     return {
       name: this.#name,
       projectId,
+      image: this.image,
       env: this.#env(),
       searchFirst: [`${this.#home}/.local/bin`, ...toolDirectories.map(({ bin }) => bin)],
       directory: this.directory,

@@ -30,25 +30,32 @@ export async function runConfined(
   argv: readonly string[],
   { disk, ...options }: ConfinedRunOptions & { readonly disk: DiskWatch | null },
 ): Promise<ConfinedRunResult> {
-  const command = await sandbox.prepare({ ...spec, argv, cpuWeight: BUILD_CPU_WEIGHT, pidsMax: LIMITS.buildProcesses })
+  const complete = { ...spec, argv, cpuWeight: BUILD_CPU_WEIGHT, pidsMax: LIMITS.buildProcesses }
+  const signal = disk === null ? options.signal : AbortSignal.any([options.signal, disk.signal])
   disk?.start()
   try {
-    const result = await runCommand(command.file, command.args, {
-      cwd: command.cwd,
-      env: command.env,
-      ...(command.uid === undefined ? {} : { uid: command.uid }),
-      ...(command.gid === undefined ? {} : { gid: command.gid }),
-      signal: disk === null ? options.signal : AbortSignal.any([options.signal, disk.signal]),
-      timeoutMs: options.timeoutMs,
-      onLine: (line) => options.onLine(line),
-      onSpawn: (pid) => command.attach(pid),
-      // What left the process group (setsid, double fork) still belongs to the sandbox, and may hold the output open.
-      onEnd: () => sandbox.kill(spec.name),
-    })
+    const run = sandbox.containers === null ? runOnHost : sandbox.containers.run
+    const result = await run(complete, { ...options, signal }, sandbox)
     await disk?.stop()
     const { oomKilled } = await sandbox.usage(spec.name)
     return { ...result, aborted: options.signal.aborted && result.aborted, oomKilled, diskFull: disk?.reason ?? null }
   } finally {
     await disk?.stop()
   }
+}
+
+async function runOnHost(spec: SandboxSpec, options: ConfinedRunOptions, sandbox: Sandbox): Promise<CommandResult> {
+  const command = await sandbox.prepare(spec)
+  return runCommand(command.file, command.args, {
+    cwd: command.cwd,
+    env: command.env,
+    ...(command.uid === undefined ? {} : { uid: command.uid }),
+    ...(command.gid === undefined ? {} : { gid: command.gid }),
+    signal: options.signal,
+    timeoutMs: options.timeoutMs,
+    onLine: (line) => options.onLine(line),
+    onSpawn: (pid) => command.attach(pid),
+    // What left the process group (setsid, double fork) still belongs to the sandbox, and may hold the output open.
+    onEnd: () => sandbox.kill(spec.name),
+  })
 }

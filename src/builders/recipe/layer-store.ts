@@ -12,6 +12,8 @@ interface LayerAbout {
   readonly bytes: number
   readonly files: number
   readonly madeAt: string
+  /** Of a base layer that was made in a container: the system that goes with the files. */
+  readonly image?: string
 }
 
 export interface StoredLayer {
@@ -54,7 +56,7 @@ export class LayerStore {
   }
 
   /** `fill` makes the tree, whose directory does not exist yet. */
-  async put(parts: LayerParts, fill: (tree: string) => Promise<{ readonly files: number; readonly bytes: number }>): Promise<LayerAbout> {
+  async put(parts: LayerParts, fill: (tree: string) => Promise<Pick<LayerAbout, 'files' | 'bytes' | 'image'>>): Promise<LayerAbout> {
     const incoming = `${randomBytes(8).toString('hex')}${INCOMING}`
     try {
       await mkdir(this.#pathOf(incoming), { recursive: true, mode: 0o700 })

@@ -14,6 +14,7 @@ import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type { BuildCaches, CacheHold } from '../build-caches.ts'
 import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
 import { type CollectOptions, collectArtifact, collectPrepareFiles } from './artifact.ts'
+import { chooseImage } from './base-image.ts'
 import { BaseLayer, SourceState } from './base-layer.ts'
 import type { BaseOverrides } from './bases.ts'
 import { TOOLS_DIRECTORY } from './build-cache-store.ts'
@@ -106,14 +107,15 @@ async function build(workshop: Workshop, request: BuildRequest): Promise<BuildOu
     projectId: request.projectId,
     workDirectory: request.workDirectory,
     toolCacheDirectory: join(request.cacheDirectory, TOOLS_DIRECTORY),
-    toolDirectories: baseDirectories(recipe.base, workshop.bases),
+    // Directories of the host mean nothing in the system of an image.
+    toolDirectories: sandbox.containers === null ? baseDirectories(recipe.base, workshop.bases) : [],
     searchPath: workshop.searchPath,
     limits: workshop.limits,
     env: { ...request.env, ...recipe.env },
   })
   const hold = workshop.caches?.hold(request.serviceEnvironmentId) ?? null
   try {
-    await runBuild({ place, recipe, request, log, hold, sandbox, limits: workshop.limits })
+    await runBuild({ place, recipe, request, log, hold, sandbox, limits: workshop.limits, bases: workshop.bases })
   } catch (error) {
     throw request.signal.aborted ? request.signal.reason : error
   } finally {
@@ -131,6 +133,7 @@ interface Running {
   readonly hold: CacheHold | null
   readonly sandbox: Sandbox
   readonly limits: BuildLimits
+  readonly bases: BaseOverrides
 }
 
 /** In the order that people know: base and os, source, build layer, prepareCommands or base layer, buildCommands; then the layer is kept. */
@@ -140,9 +143,10 @@ async function runBuild(running: Running): Promise<void> {
   const deadline = performance.now() + Math.min(request.timeoutMs, recipe.timeoutMs, LIMITS.buildHardTimeoutMs)
   log.engine(running.sandbox.description.summary)
   log.engine(describeLimits(running, deadline - performance.now()))
-  if (recipe.os !== null) log.engine(`os ${recipe.os} is not provided by this builder: the system of the host is used`)
+  if (recipe.os !== null && running.sandbox.containers === null)
+    log.engine(`os ${recipe.os} is not provided by this builder: the system of the host is used`)
   await place.make()
-  const toolchains = await findBases(running)
+  const toolchains = running.sandbox.containers === null ? await findBases(running) : [await takeImage(running)]
   const parts = layerParts(recipe, toolchains, { ...request.env, ...recipe.env })
   const layer = new LayerCache(request.cacheDirectory, parts)
   log.engine(`source: ${await layOutSource(place, layer, request, log)} files`)
@@ -153,6 +157,15 @@ async function runBuild(running: Running): Promise<void> {
   if (hold?.wasCleared) return log.engine('build layer: nothing kept (the caches were cleared while this build ran)')
   const kept = await layer.preserve(place.sourceDirectory)
   if (kept !== null) log.engine(kept.line)
+}
+
+/** The image of the base, which is all that there is of a toolchain in a container. */
+async function takeImage({ place, recipe, request, log, sandbox, bases }: Running): Promise<string> {
+  const chosen = chooseImage({ key: 'build.base', bases: recipe.base, os: recipe.os, directory: request.sourceDirectory }, bases)
+  log.engine(`base ${chosen.base}: ${chosen.image} (${chosen.reason})`)
+  const { signal } = request
+  place.image = (await sandbox.containers?.ensureImage(chosen.image, { signal, onLine: (line) => log.engine(line) })) ?? null
+  return `${chosen.image} ${place.image}`
 }
 
 async function findBases({ place, recipe, request, log }: Running): Promise<string[]> {
@@ -171,28 +184,36 @@ const VERSION_TIMEOUT_MS = 20_000
 
 /** Runs prepareCommands, or puts in place what they left the last time. */
 async function prepareSandbox(running: Running, layer: BaseLayer, deadline: number): Promise<void> {
-  const { place, recipe, request, log, hold, sandbox } = running
+  const { place, recipe, request, log, sandbox } = running
   const { prepareCommands } = recipe
   if (prepareCommands.length === 0) return
-  const run = () => runCommands(prepareCommands, { name: 'build.prepareCommands', place, log, signal: request.signal, deadline })
+  const run = () => {
+    return runCommands(prepareCommands, { name: 'build.prepareCommands', place: place.asRoot, log, signal: request.signal, deadline })
+  }
   if (!sandbox.description.filesystem) {
     log.engine('base layer: none here (without bubblewrap the paths differ from build to build, so prepareCommands run in each)')
     return run()
   }
-  const restored = await layer.restore(place.directory)
+  const restored = await layer.restore(place.directory, sandbox.containers)
   log.engine(restored.line)
   await place.own()
+  if (restored.image !== null) place.image = restored.image
   if (restored.isPrepared) return
   const before = await SourceState.of(place.sourceDirectory)
   await run()
   const changed = await before.firstChange()
-  if (changed !== null) {
-    log.engine(`base layer: nothing kept (prepareCommands changed the source, e.g. ${changed}; they run in every build)`)
-    log.engine(
-      'Move the commands that need or change the source to build.buildCommands: the others are then skipped from the next build on.',
-    )
-  } else if (hold?.wasCleared) log.engine('base layer: nothing kept (the caches were cleared while this build ran)')
-  else log.engine(await layer.preserve(place.directory))
+  if (sandbox.containers !== null) await place.own()
+  log.engine(await keepPrepared(running, layer, changed))
+  if (changed === null) return
+  log.engine('Move the commands that need or change the source to build.buildCommands: the others are then skipped from the next build on.')
+}
+
+async function keepPrepared({ place, request, hold }: Running, layer: BaseLayer, changed: string | null): Promise<string> {
+  if (changed !== null) return `base layer: nothing kept (prepareCommands changed the source, e.g. ${changed}; they run in every build)`
+  if (hold?.wasCleared) return 'base layer: nothing kept (the caches were cleared while this build ran)'
+  const image = await place.keepSystem(`shiplock/base-layer:${layer.key.slice(0, 40)}`)
+  request.signal.throwIfAborted()
+  return layer.preserve(place.directory, image)
 }
 
 function describeLimits({ sandbox, limits }: Running, timeMs: number): string {
