@@ -10,6 +10,8 @@ export interface RuntimeLayerRequest {
   readonly config: Pick<RunConfig, 'os' | 'base' | 'prepareCommands'>
   /** Where instances will see the layer: `/home/shiplock`, or what a dialect calls it. */
   readonly home: string
+  /** The artifact: says what it is written in where no base is named. Never part of a layer. */
+  readonly treeDirectory: string
   /** What `build.addToRunPrepare` selected, stored by content; copied into the home before the commands run. */
   readonly files: { readonly digest: Digest; readonly directory: string } | null
   /** Shared with the builds of this service and environment. */
@@ -29,6 +31,18 @@ export interface PreparedLayer {
   readonly isReused: boolean
 }
 
+export type LayerBaseRequest = Pick<
+  RuntimeLayerRequest,
+  'key' | 'projectId' | 'serviceEnvironmentId' | 'config' | 'treeDirectory' | 'onLine' | 'signal'
+>
+
+export interface FoundLayer {
+  readonly directory: string
+  readonly home: string
+  /** Id of the image that goes with it, where the commands ran in a container. */
+  readonly image: string | null
+}
+
 export interface RuntimeLayerSummary {
   readonly serviceEnvironmentId: ServiceEnvironmentId
   readonly id: string
@@ -43,11 +57,11 @@ export interface RuntimeLayerSummary {
  */
 export interface RuntimeLayers {
   /** @throws BASE_UNAVAILABLE when instances can't have that base here */
-  checkBase(request: Pick<RuntimeLayerRequest, 'key' | 'projectId' | 'serviceEnvironmentId' | 'config' | 'signal'>): Promise<void>
+  checkBase(request: LayerBaseRequest): Promise<void>
   /** Finds the layer of these inputs, or makes it. */
   prepare(request: RuntimeLayerRequest): Promise<PreparedLayer>
   /** Where a layer stands, read only; null when it is not there. */
-  find(serviceEnvironmentId: ServiceEnvironmentId, id: string): Promise<{ readonly directory: string; readonly home: string } | null>
+  find(serviceEnvironmentId: ServiceEnvironmentId, id: string): Promise<FoundLayer | null>
   /** Directories of programs that a base adds for instances. */
   toolDirectories(base: string | null): readonly string[]
   /** The next deployment prepares anew; layers of kept releases stay. Returns how many are affected. */

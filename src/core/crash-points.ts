@@ -12,6 +12,7 @@ export const CRASH_POINTS = [
   'build.stored-not-recorded',
   'prepare.before',
   'prepare.made-not-recorded',
+  'prepare.assembled-not-recorded',
   'publish.done-not-recorded',
   'release-command.before',
   'release-command.done-not-recorded',

@@ -26,11 +26,51 @@ export function packTree(root: string, entries: readonly TreeEntry[]): Readable 
   return gzip
 }
 
+/** A tree for a place in an archive: below `prefix` (no slash at the ends), owned by `owner`. */
+export interface PlacedTree {
+  readonly root: string
+  readonly entries: readonly TreeEntry[]
+  readonly prefix: string
+  readonly owner: number
+}
+
+/** Trees at places of one file system, as an uncompressed tar: the way into a container. Otherwise as `packTree`. */
+export function packTrees(trees: readonly PlacedTree[]): Readable {
+  const archive = pack()
+  const add = async () => {
+    for (const { root, entries, prefix, owner } of trees) {
+      await addDirectories(archive, prefix, owner)
+      await addEntries(archive, root, entries, { prefix: `${prefix}/`, owner })
+    }
+  }
+  add().then(
+    () => archive.finalize(),
+    (error) => archive.destroy(error),
+  )
+  return Readable.from(archive as unknown as AsyncIterable<Uint8Array>, { objectMode: false })
+}
+
+/** `var/www`: its parents are the administrator's, as everywhere. */
+async function addDirectories(archive: Pack, prefix: string, owner: number): Promise<void> {
+  const names = prefix.split('/')
+  for (const [index] of names.entries()) {
+    const id = index === names.length - 1 ? owner : 0
+    const name = names.slice(0, index + 1).join('/')
+    await add(archive, { name, mtime: EPOCH, uid: id, gid: id, uname: '', gname: '', type: 'directory', mode: 0o755 })
+  }
+}
+
 const EPOCH = new Date(0)
 
-async function addEntries(archive: Pack, root: string, entries: readonly TreeEntry[]): Promise<void> {
+async function addEntries(
+  archive: Pack,
+  root: string,
+  entries: readonly TreeEntry[],
+  place: { readonly prefix: string; readonly owner: number } = { prefix: '', owner: 0 },
+): Promise<void> {
   for (const entry of entries) {
-    const common = { name: entry.path, mtime: EPOCH, uid: 0, gid: 0, uname: '', gname: '' }
+    const { prefix, owner } = place
+    const common = { name: `${prefix}${entry.path}`, mtime: EPOCH, uid: owner, gid: owner, uname: '', gname: '' }
     if (entry.kind === 'directory') await add(archive, { ...common, type: 'directory', mode: 0o755 })
     else if (entry.kind === 'symlink') await add(archive, { ...common, type: 'symlink', mode: 0o777, linkname: entry.target ?? '' })
     else await addFile(archive, join(root, entry.path), { ...common, type: 'file', mode: isExecutable(entry) ? 0o755 : 0o644 })

@@ -33,23 +33,27 @@ export type Revision =
 
 /** What a build yields, always named by content. */
 export type Artifact =
-  | {
-      readonly kind: 'tree'
-      readonly digest: Digest
-      readonly files: number
-      readonly bytes: number
-      /** Stored tree of what `build.addToRunPrepare` selected, where it selects something. */
-      readonly prepareFiles?: Digest
-      /** The runtime layer that stands beside it in every instance, from prepare on, where there is one. */
-      readonly runtimeLayer?: string
-    }
+  | TreeArtifact
   | {
       readonly kind: 'image'
       readonly digest: Digest
       readonly reference: string
       readonly command: readonly string[] | null
       readonly exposedPorts: readonly number[]
+      /** Of an image that was put together from what a recipe built: that tree, which is kept with it. */
+      readonly tree?: TreeArtifact
     }
+
+export interface TreeArtifact {
+  readonly kind: 'tree'
+  readonly digest: Digest
+  readonly files: number
+  readonly bytes: number
+  /** Stored tree of what `build.addToRunPrepare` selected, where it selects something. */
+  readonly prepareFiles?: Digest
+  /** The runtime layer that stands beside it in every instance, from prepare on, where there is one. */
+  readonly runtimeLayer?: string
+}
 
 export type DeploymentKind = 'deploy' | 'rollback'
 

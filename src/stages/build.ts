@@ -18,8 +18,9 @@ export const build: Stage = {
     const request = await requestOf(context)
     const buildKey = await builder.buildKey(request)
     const same = context.deployment.options.rebuild ? null : await context.findRelease(buildKey)
-    if (same !== null && (await isKept(context, same.artifact))) {
-      return skipped(`same source and configuration as v${same.number}`, { facts: { buildKey, artifact: same.artifact, scan: null } })
+    const known = same === null ? null : builtOf(same.artifact)
+    if (same !== null && known !== null && (await isKept(context, known))) {
+      return skipped(`same source and configuration as v${same.number}`, { facts: { buildKey, artifact: known, scan: null } })
     }
     await refuseWithoutScanner(context, builder.kind === 'recipe' ? 'tree' : 'image')
     await assertRoom(context)
@@ -100,6 +101,11 @@ function buildEnvironment(kind: BuildConfig['kind'], variables: Readonly<Record<
   if (kind !== 'recipe') return variables
   const { [REGISTRY_AUTH_VARIABLE]: _, ...env } = variables
   return env
+}
+
+/** What the build gave: an image that was put together afterwards is put together again, or found. */
+function builtOf(artifact: Artifact): Artifact {
+  return artifact.kind === 'image' ? (artifact.tree ?? artifact) : artifact
 }
 
 async function isKept(context: StageContext, artifact: Artifact): Promise<boolean> {

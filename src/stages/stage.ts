@@ -1,5 +1,6 @@
 import type { ArtifactStore } from '../artifacts/artifact-store.ts'
 import type { Builder } from '../builders/builder.ts'
+import type { ImageAssembler } from '../builders/image-assembler.ts'
 import type { RuntimeLayers } from '../builders/runtime-layers.ts'
 import type { Clock } from '../core/clock.ts'
 import type { CrashPoint } from '../core/crash-points.ts'
@@ -52,6 +53,8 @@ export interface Drivers {
   readonly artifacts: ArtifactStore
   /** null = instances get nothing beside their artifact. */
   readonly runtimeLayers: RuntimeLayers | null
+  /** Makes images of file trees, where the runtime runs images only; null = trees run as they are. */
+  readonly assembler: ImageAssembler | null
   readonly scanner: Scanner
   readonly leaks: LeakScanner
   readonly registry: Registry

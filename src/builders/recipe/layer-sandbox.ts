@@ -20,6 +20,8 @@ export interface LayerSandboxOptions {
   readonly toolDirectories: readonly string[]
   readonly limits: BuildLimits
   readonly env: Readonly<Record<string, string>>
+  /** Id of the image whose system commands see, where they run in containers. */
+  readonly image: string | null
 }
 
 /** The place where a runtime layer is prepared: a home like the one that instances will have, and nothing of the application. */
@@ -39,8 +41,14 @@ export class LayerSandbox implements CommandPlace {
     await this.#disk.open()
   }
 
+  /** Keeps the system as the commands left it as an image, where it is one of its own. */
+  async keepSystem(tag: string): Promise<string | null> {
+    const { sandbox, key } = this.#options
+    return sandbox.containers === null ? null : sandbox.containers.snapshot(layerSandboxName(key), tag)
+  }
+
   run(argv: readonly string[], options: ConfinedRunOptions): Promise<ConfinedRunResult> {
-    const { sandbox, key, projectId, directory, home, toolCacheDirectory, toolDirectories, limits } = this.#options
+    const { sandbox, key, projectId, directory, home, toolCacheDirectory, toolDirectories, limits, image } = this.#options
     const isConfined = sandbox.description.filesystem
     const inside = isConfined ? home : directory
     const cache = isConfined ? CACHE_MOUNT_POINT : toolCacheDirectory
@@ -49,6 +57,8 @@ export class LayerSandbox implements CommandPlace {
       {
         name: layerSandboxName(key),
         projectId,
+        image,
+        asRoot: true,
         env: {
           LANG: 'C.UTF-8',
           CI: 'true',

@@ -11,7 +11,8 @@ import { walkTree } from '../../core/walk-tree.ts'
 import type { ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type { BuildCaches } from '../build-caches.ts'
-import type { PreparedLayer, RuntimeLayerRequest, RuntimeLayerSummary, RuntimeLayers } from '../runtime-layers.ts'
+import type { FoundLayer, LayerBaseRequest, PreparedLayer, RuntimeLayerRequest, RuntimeLayerSummary, RuntimeLayers } from '../runtime-layers.ts'
+import { chooseImage } from './base-image.ts'
 import type { BaseOverrides } from './bases.ts'
 import { TOOLS_DIRECTORY } from './build-cache-store.ts'
 import { BuildLog } from './build-log.ts'
@@ -35,6 +36,8 @@ interface LayerAbout {
   readonly files: number
   readonly bytes: number
   readonly madeAt: string
+  /** Where the commands ran in a container: the system that they left. */
+  readonly image?: string
 }
 
 interface KnownLayer {
@@ -70,12 +73,13 @@ class RuntimeLayerStore implements RuntimeLayers {
     this.#bases = options.bases ?? new Map()
   }
 
-  async checkBase(request: Pick<RuntimeLayerRequest, 'key' | 'projectId' | 'serviceEnvironmentId' | 'config' | 'signal'>): Promise<void> {
-    await this.#toolchain(request)
+  async checkBase(request: LayerBaseRequest): Promise<void> {
+    await this.#base(request)
   }
 
   async prepare(request: RuntimeLayerRequest): Promise<PreparedLayer> {
-    const key = layerKey(request, await this.#toolchain(request))
+    const base = await this.#base(request)
+    const key = layerKey(request, base.version)
     const known = await this.#known(request.serviceEnvironmentId)
     const present = known.findLast((layer) => layer.isValid && layer.id.startsWith(`${key}.`))
     if (present !== undefined) {
@@ -88,18 +92,20 @@ class RuntimeLayerStore implements RuntimeLayers {
       known.length === 0 ? 'nothing was prepared yet' : 'run.os, base, prepareCommands or the files of addToRunPrepare changed'
     const reason = invalidated ? 'it was invalidated' : changed
     const id = `${key}.${Date.now().toString(36).padStart(10, '0')}${randomBytes(3).toString('hex')}`
-    const about = await this.#make(request, id)
+    const about = await this.#make(request, id, base.image)
     return { id, files: about.files, bytes: about.bytes, isReused: false, reason }
   }
 
-  async find(serviceEnvironmentId: ServiceEnvironmentId, id: string): Promise<{ directory: string; home: string } | null> {
+  async find(serviceEnvironmentId: ServiceEnvironmentId, id: string): Promise<FoundLayer | null> {
     const about = await this.#read(serviceEnvironmentId, id)
     if (about === null) return null
     await this.#touch(serviceEnvironmentId, id)
-    return { directory: join(this.#path(serviceEnvironmentId, id), 'home'), home: about.home }
+    return { directory: join(this.#path(serviceEnvironmentId, id), 'home'), home: about.home, image: about.image ?? null }
   }
 
   toolDirectories(base: string | null): readonly string[] {
+    // Directories of the host mean nothing in the system of an image.
+    if (this.#options.sandbox.containers !== null) return []
     return base === null ? [] : baseDirectories([base], this.#bases).map(({ bin }) => bin)
   }
 
@@ -132,7 +138,7 @@ class RuntimeLayerStore implements RuntimeLayers {
     return removeLayerSandbox(this.#options.sandbox, key)
   }
 
-  async #make(request: RuntimeLayerRequest, id: string): Promise<LayerAbout> {
+  async #make(request: RuntimeLayerRequest, id: string, image: string | null): Promise<LayerAbout> {
     const { sandbox, limits, caches } = this.#options
     const { serviceEnvironmentId, signal } = request
     await this.cleanUp(request.key)
@@ -147,13 +153,15 @@ class RuntimeLayerStore implements RuntimeLayers {
     await sandbox.own(toolCacheDirectory, request.projectId)
     const toolDirectories = this.toolDirectories(request.config.base)
     const { key, projectId, home, env } = request
-    const place = new LayerSandbox({ sandbox, key, projectId, directory, home, toolCacheDirectory, toolDirectories, limits, env })
+    const place = new LayerSandbox({ sandbox, key, projectId, directory, home, toolCacheDirectory, toolDirectories, limits, env, image })
     const log = new BuildLog(request.onLine)
     const deadline = performance.now() + Math.min(request.timeoutMs, LIMITS.buildHardTimeoutMs)
     const hold = caches?.hold(serviceEnvironmentId) ?? null
+    let made: string | null = null
     try {
       await place.open()
       await runCommands(request.config.prepareCommands, { name: 'run.prepareCommands', place, log, signal, deadline })
+      made = await place.keepSystem(`shiplock/runtime-layer:${id.slice(-40)}`)
     } catch (error) {
       await this.cleanUp(request.key)
       await removeTree(path)
@@ -162,11 +170,11 @@ class RuntimeLayerStore implements RuntimeLayers {
       await hold?.release()
     }
     await this.cleanUp(request.key)
-    return this.#seal(path, home)
+    return this.#seal(path, home, made)
   }
 
   /** Takes the home from the project, so that nothing changes it any more, and says that it is whole. */
-  async #seal(path: string, home: string): Promise<LayerAbout> {
+  async #seal(path: string, home: string, image: string | null): Promise<LayerAbout> {
     const directory = join(path, 'home')
     const entries = await walkTree(directory, { entriesMax: LIMITS.buildTreeEntries })
     for (const entry of entries) if (entry.kind === 'special') await rm(join(directory, entry.path), { force: true })
@@ -178,16 +186,25 @@ class RuntimeLayerStore implements RuntimeLayers {
     await chmod(directory, 0o755)
     const files = entries.filter((entry) => entry.kind === 'file' || entry.kind === 'symlink')
     const bytes = files.reduce((sum, entry) => sum + entry.bytes, 0)
-    const about: LayerAbout = { home, files: files.length, bytes, madeAt: new Date().toISOString() }
+    const about: LayerAbout = { home, files: files.length, bytes, madeAt: new Date().toISOString(), ...(image === null ? {} : { image }) }
     await syncDirectory(directory)
     await writeFileAtomic(join(path, 'about.json'), JSON.stringify(about))
     return about
   }
 
+  /** What `run.base` comes down to here: an image and its id, or a toolchain of the host; null when there is none to ask. */
+  async #base(request: LayerBaseRequest): Promise<{ readonly version: string | null; readonly image: string | null }> {
+    const { containers } = this.#options.sandbox
+    if (containers === null) return { version: await this.#toolchain(request), image: null }
+    const { config, treeDirectory, onLine, signal } = request
+    const bases = config.base === null ? [] : [config.base]
+    const chosen = chooseImage({ key: 'run.base', bases, os: config.os, directory: treeDirectory }, this.#bases)
+    const image = await containers.ensureImage(chosen.image, { signal, onLine: (line) => onLine(line, 'engine') })
+    return { version: `${chosen.image} ${image}`, image }
+  }
+
   /** Version of the toolchain of `run.base`; null when there is none to ask. */
-  async #toolchain(
-    request: Pick<RuntimeLayerRequest, 'key' | 'projectId' | 'serviceEnvironmentId' | 'config' | 'signal'>,
-  ): Promise<string | null> {
+  async #toolchain(request: LayerBaseRequest): Promise<string | null> {
     const { base } = request.config
     if (base === null) return null
     const known = this.#toolchains.get(base)
@@ -208,6 +225,7 @@ class RuntimeLayerStore implements RuntimeLayers {
       toolDirectories,
       limits,
       env: {},
+      image: null,
     })
     try {
       const ask = async (argv: readonly string[]) => {

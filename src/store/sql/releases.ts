@@ -103,6 +103,10 @@ export async function listNeededTrees(db: Queryable): Promise<Set<string>> {
   const rows = await db.query<{ digest: string }>(
     `select artifact->>'digest' as digest from releases where deleted_at is null and artifact->>'kind' = 'tree'
      union select facts->'artifact'->>'digest' from deployments where not settled and facts->'artifact'->>'kind' = 'tree'
+     union select artifact->'tree'->>'digest' from releases where deleted_at is null and artifact ? 'tree'
+     union select facts->'artifact'->'tree'->>'digest' from deployments where not settled and facts->'artifact' ? 'tree'
+     union select artifact->'tree'->>'prepareFiles' from releases where deleted_at is null and artifact->'tree' ? 'prepareFiles'
+     union select facts->'artifact'->'tree'->>'prepareFiles' from deployments where not settled and facts->'artifact'->'tree' ? 'prepareFiles'
      union select artifact->>'prepareFiles' from releases where deleted_at is null and artifact ? 'prepareFiles'
      union select facts->'artifact'->>'prepareFiles' from deployments where not settled and facts->'artifact' ? 'prepareFiles'`,
   )
@@ -113,6 +117,8 @@ export async function listNeededTrees(db: Queryable): Promise<Set<string>> {
 export async function listNeededLayers(db: Queryable): Promise<Set<string>> {
   const rows = await db.query<{ id: string }>(
     `select artifact->>'runtimeLayer' as id from releases where deleted_at is null and artifact ? 'runtimeLayer'
+     union select artifact->'tree'->>'runtimeLayer' from releases where deleted_at is null and artifact->'tree' ? 'runtimeLayer'
+     union select facts->'artifact'->'tree'->>'runtimeLayer' from deployments where not settled and facts->'artifact'->'tree' ? 'runtimeLayer'
      union select facts->'artifact'->>'runtimeLayer' from deployments where not settled and facts->'artifact' ? 'runtimeLayer'`,
   )
   return new Set(rows.map((row) => row.id))
