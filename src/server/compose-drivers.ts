@@ -1,8 +1,6 @@
 import { join } from 'node:path'
 import { createTreeStore } from '../artifacts/tree-store.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
-import { buildLimits, createRecipeBuilder } from '../builders/recipe/recipe-builder.ts'
-import { createRuntimeLayers } from '../builders/recipe/runtime-layer-store.ts'
 import { resolveImage, resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
@@ -15,6 +13,7 @@ import { createGitSource } from '../sources/git.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
 import { composeImages } from './compose-images.ts'
+import { composeRecipes } from './compose-recipes.ts'
 import { composeRegistry } from './compose-registry.ts'
 import { composeLeakScanner, composeScanner } from './compose-scanner.ts'
 
@@ -35,12 +34,7 @@ export function composeDrivers(
 ): Drivers {
   const data = settings.dataDirectory
   const { runtime, sandbox, caches, containerEngine } = parts
-  const limits = buildLimits({
-    cpus: settings.buildCpus,
-    diskBytes: settings.buildDiskMb * 1024 ** 2,
-    ...(settings.buildMemoryMb === null ? {} : { memoryMb: settings.buildMemoryMb }),
-  })
-  const { bases } = settings
+  const recipes = composeRecipes(settings, logger, { sandbox, caches, containerEngine, imageOwner: parts.imageOwner })
   const images = containerEngine === null ? null : composeImages(settings, containerEngine, parts.imageOwner)
   return {
     sources: {
@@ -49,12 +43,13 @@ export function composeDrivers(
       image: images?.source ?? null,
     },
     builders: {
-      recipe: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }),
+      recipe: recipes.builder,
       dockerfile: images?.dockerfile ?? null,
       image: images?.ready ?? null,
     },
     artifacts: createTreeStore({ directory: join(data, 'artifacts') }),
-    runtimeLayers: createRuntimeLayers({ directory: join(data, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
+    runtimeLayers: recipes.runtimeLayers,
+    assembler: recipes.assembler,
     scanner: composeScanner(settings, containerEngine),
     leaks: composeLeakScanner(containerEngine),
     registry: composeRegistry(settings, containerEngine === null ? null : createEngineImages(containerEngine)),

@@ -82,7 +82,8 @@ async function finish(context: StageContext, { artifact, found, isReused }: Prep
 async function layerOf({ drivers, deployment }: StageContext, { runtimeLayer }: TreeArtifact) {
   if (runtimeLayer === undefined) return null
   const found = await drivers.runtimeLayers?.find(deployment.serviceEnvironmentId, runtimeLayer)
-  if (found === undefined || found === null) throw new ShiplockError('BUILD_FAILED', 'the runtime layer was removed meanwhile', { hint: 'Deploy again.' })
+  if (found === undefined || found === null)
+    throw new ShiplockError('BUILD_FAILED', 'the runtime layer was removed meanwhile', { hint: 'Deploy again.' })
   return found
 }
 
@@ -95,11 +96,6 @@ function runSystemOf(context: StageContext): Pick<RunConfig, 'os' | 'base'> {
 
 async function treeDirectoryOf(context: StageContext, artifact: TreeArtifact): Promise<string> {
   return (await artifactDirectoryOf(context.drivers, artifact)) ?? ''
-}
-
-  async undo(context) {
-    await context.drivers.runtimeLayers?.cleanUp(context.deployment.id)
-  },
 }
 
 async function requestOf(context: StageContext, artifact: TreeArtifact) {

@@ -35,6 +35,7 @@ describe.each(['auto', 'none'] as const)('runtime layers with sandbox %s', (kind
       projectId: 'prj_1' as ProjectId,
       serviceEnvironmentId: ID,
       home: '/home/shiplock',
+      treeDirectory: root,
       files: null,
       cacheDirectory: join(root, 'cache'),
       env: {},

@@ -215,7 +215,7 @@ export class World {
       artifacts: this.artifacts,
       runtimeLayers: null,
       leaks: createLeakScanner({ saveImage: async () => null }),
-    assembler: null,
+      assembler: null,
       scanner: this.#options.scanner ?? createUnavailableScanner('a test'),
       registry: createLocalRegistry(),
       runtime: this.runtime,

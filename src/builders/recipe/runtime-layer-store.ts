@@ -11,7 +11,14 @@ import { walkTree } from '../../core/walk-tree.ts'
 import type { ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type { BuildCaches } from '../build-caches.ts'
-import type { FoundLayer, LayerBaseRequest, PreparedLayer, RuntimeLayerRequest, RuntimeLayerSummary, RuntimeLayers } from '../runtime-layers.ts'
+import type {
+  FoundLayer,
+  LayerBaseRequest,
+  PreparedLayer,
+  RuntimeLayerRequest,
+  RuntimeLayerSummary,
+  RuntimeLayers,
+} from '../runtime-layers.ts'
 import { chooseImage } from './base-image.ts'
 import type { BaseOverrides } from './bases.ts'
 import { TOOLS_DIRECTORY } from './build-cache-store.ts'
