@@ -3,7 +3,7 @@ import { ContainerSandbox } from '../../src/builders/containers/container-sandbo
 import type { BaseOverrides } from '../../src/builders/recipe/bases.ts'
 import { createContainerEngine } from '../../src/container-engine/http-engine.ts'
 import { importBaseImage } from './base-images.ts'
-import { sharedDockerd } from './dockerd.ts'
+import { sharedDockerd, type TestDockerd } from './dockerd.ts'
 
 /** Bases of tests: what can't be pulled is made from this host's programs. */
 export const TEST_BASES: BaseOverrides = new Map([
@@ -20,4 +20,15 @@ export async function createTestContainerSandbox(): Promise<ContainerSandbox> {
   await importBaseImage(dockerd, 'busybox')
   const engine = createContainerEngine({ address: { kind: 'unix', path: dockerd.socket, text: dockerd.host } })
   return new ContainerSandbox({ engine, owner: randomBytes(6).toString('hex'), userOf: async () => 200_123, ownsFiles: true })
+}
+
+/** Settings of a server that runs everything in containers of that engine. */
+export function containerSettings(dockerd: TestDockerd): Record<string, string> {
+  return {
+    SHIPLOCK_RUNTIME: 'docker',
+    SHIPLOCK_CONTAINER_ENGINE: dockerd.host,
+    // The engine's bridges are in a network namespace of their own.
+    SHIPLOCK_CONTAINER_ADDRESS: 'container',
+    SHIPLOCK_BASES: [...TEST_BASES].map(([base, image]) => `${base}=${image}`).join(','),
+  }
 }
