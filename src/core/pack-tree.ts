@@ -56,11 +56,17 @@ async function addDirectories(archive: Pack, prefix: string, owner: number): Pro
   for (const [index] of names.entries()) {
     const id = index === names.length - 1 ? owner : 0
     const name = names.slice(0, index + 1).join('/')
-    await add(archive, { name, mtime: EPOCH, uid: id, gid: id, uname: '', gname: '', type: 'directory', mode: 0o755 })
+    await add(archive, { name, mtime: EPOCH, ...ownedBy(id), type: 'directory', mode: 0o755 })
   }
 }
 
 const EPOCH = new Date(0)
+
+/** The classic header holds six octal digits; larger ids stand in an extended one. */
+function ownedBy(id: number) {
+  const extended = id > 0o777777 ? { pax: { uid: String(id), gid: String(id) } } : {}
+  return { uid: id, gid: id, uname: '', gname: '', ...extended }
+}
 
 async function addEntries(
   archive: Pack,
@@ -70,7 +76,7 @@ async function addEntries(
 ): Promise<void> {
   for (const entry of entries) {
     const { prefix, owner } = place
-    const common = { name: `${prefix}${entry.path}`, mtime: EPOCH, uid: owner, gid: owner, uname: '', gname: '' }
+    const common = { name: `${prefix}${entry.path}`, mtime: EPOCH, ...ownedBy(owner) }
     if (entry.kind === 'directory') await add(archive, { ...common, type: 'directory', mode: 0o755 })
     else if (entry.kind === 'symlink') await add(archive, { ...common, type: 'symlink', mode: 0o777, linkname: entry.target ?? '' })
     else await addFile(archive, join(root, entry.path), { ...common, type: 'file', mode: isExecutable(entry) ? 0o755 : 0o644 })

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { isShiplockError, type ShiplockError } from '../core/errors.ts'
-import type { ScanVerdict } from '../domain/deployment.ts'
+import type { Artifact, ScanVerdict } from '../domain/deployment.ts'
 import { blockedHint, countsInWords, judgeScan, type ScanJudgement } from '../domain/scan-policy.ts'
 import { type ScanReport, type SeverityCounts, scanSubject } from '../domain/scan-report.ts'
 import { artifactDirectoryOf, artifactOf, runtimeSupportOf } from './artifact.ts'
@@ -145,11 +145,16 @@ const EVENT_FINDINGS = 20
 
 /** Never silence: either the deployment ends here, or it says that nobody has looked. */
 async function afterFailure(context: StageContext, error: ShiplockError): Promise<StageOutcome> {
-  const { kind } = artifactOf(context)
+  const kind = builtKind(artifactOf(context))
   if (failurePolicy(context, kind) === 'fail') throw withoutScan(context, kind, error.message, error)
   const note = `not scanned: ${error.message.split('\n')[0]}`
   context.log('engine', `warning: ${note}`, 'scan')
   // A host that never had a scanner says so in the record; one whose scanner broke says so to everybody.
   const isExpected = configOf(context).scan.onScannerFailure === null && (await context.drivers.scanner.missing()) !== null
   return notScanned('unknown', note, isExpected ? [] : [`scan: ${note}`])
+}
+
+/** What the build yielded: a tree that was put into an image for the runtime is held to what holds for trees, wherever it runs. */
+function builtKind(artifact: Artifact): Artifact['kind'] {
+  return artifact.kind === 'image' && artifact.tree === undefined ? 'image' : 'tree'
 }

@@ -1,16 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { dockerClient, type TestDockerd } from './dockerd.ts'
@@ -83,11 +72,8 @@ function layOutNode(root: string): void {
 
 function place(from: string, to: string): void {
   mkdirSync(dirname(to), { recursive: true })
-  try {
-    linkSync(from, to)
-  } catch {
-    copyFileSync(from, to)
-  }
+  // Not a hard link: others may link the same file at this moment, and tar then says that it changed.
+  copyFileSync(from, to)
 }
 
 async function importTree(dockerd: TestDockerd, root: string, name: string, change: string): Promise<void> {

@@ -36,14 +36,16 @@ export class Collector {
     })
   }
 
-  static async start(): Promise<Collector> {
+  /** `address`: where the apps reach it, e.g. from containers. */
+  static async start(address = '127.0.0.1'): Promise<Collector> {
     const server = createServer()
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(0, address, resolve))
     return new Collector(server)
   }
 
   get env(): { readonly COLLECTOR: string } {
-    return { COLLECTOR: `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/` }
+    const { address, port } = this.#server.address() as AddressInfo
+    return { COLLECTOR: `http://${address}:${port}/` }
   }
 
   of(kind: Report['kind']): readonly Report[] {

@@ -22,8 +22,9 @@ export async function createTestContainerSandbox(): Promise<ContainerSandbox> {
   return new ContainerSandbox({ engine, owner: randomBytes(6).toString('hex'), userOf: async () => 200_123, ownsFiles: true })
 }
 
-/** Settings of a server that runs everything in containers of that engine. */
-export function containerSettings(dockerd: TestDockerd): Record<string, string> {
+/** Settings of a server that runs everything in containers of that engine, which has the bases of tests then. */
+export async function containerSettings(dockerd: TestDockerd): Promise<Record<string, string>> {
+  for (const kind of ['node', 'busybox'] as const) await importBaseImage(dockerd, kind)
   return {
     SHIPLOCK_RUNTIME: 'docker',
     SHIPLOCK_CONTAINER_ENGINE: dockerd.host,

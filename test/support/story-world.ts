@@ -2,6 +2,8 @@ import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { Collector } from './collector.ts'
+import { containerSettings } from './container-sandbox.ts'
+import type { TestDockerd } from './dockerd.ts'
 import { LoadClient, type LoadOptions } from './load-client.ts'
 import { disposeServers, startTestServer, type TestServer, type TestServerOptions } from './server.ts'
 import { StoryRepo } from './story-repo.ts'
@@ -14,17 +16,23 @@ export class StoryWorld {
   readonly collector: Collector
   readonly directory: string
   readonly #loads: LoadClient[] = []
+  /** Of every app. */
+  readonly #env: Readonly<Record<string, string>>
 
-  private constructor(server: TestServer, collector: Collector) {
+  private constructor(server: TestServer, collector: Collector, env: Readonly<Record<string, string>>) {
+    this.#env = env
     this.server = server
     this.collector = collector
     this.directory = mkdtempSync('/tmp/sl-repos-')
   }
 
-  static async begin(options: TestServerOptions = {}): Promise<StoryWorld> {
-    const collector = await Collector.start()
+  /** `dockerd`: everything runs in containers of that engine. */
+  static async begin(options: TestServerOptions = {}, dockerd: TestDockerd | null = null): Promise<StoryWorld> {
+    const collector = await Collector.start(dockerd?.network.hostAddress)
     try {
-      const world = new StoryWorld(await startTestServer(options), collector)
+      const env = dockerd === null ? {} : await containerSettings(dockerd)
+      const server = await startTestServer({ ...options, env: { ...env, ...options.env } })
+      const world = new StoryWorld(server, collector, dockerd === null ? {} : { LISTEN: '0.0.0.0' })
       begun.add(world)
       return world
     } catch (error) {
@@ -36,7 +44,7 @@ export class StoryWorld {
 
   /** A fresh repository of the story app, for a service of that name. */
   repo(service: string): StoryRepo {
-    return new StoryRepo(join(this.directory, service), service, this.collector.env)
+    return new StoryRepo(join(this.directory, service), service, { ...this.collector.env, ...this.#env })
   }
 
   /** v1 of a service, live. */

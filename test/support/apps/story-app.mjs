@@ -117,7 +117,7 @@ if (behaviour.exitAtStart !== null) {
   process.exit(behaviour.exitAtStart)
 }
 if (behaviour.listen) {
-  server.listen(behaviour.otherPort ?? Number(process.env.PORT), '127.0.0.1', () =>
+  server.listen(behaviour.otherPort ?? Number(process.env.PORT), process.env.LISTEN ?? '127.0.0.1', () =>
     console.log(`${version} listens on ${server.address().port}`),
   )
 } else {
