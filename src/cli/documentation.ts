@@ -3,6 +3,7 @@ import type { RouteSpec } from '../contract/route.ts'
 import { ROUTES } from '../contract/routes.ts'
 import { ERRORS } from '../core/errors.ts'
 import { ROLE_VERBS, ROLES, VERB_MEANINGS, VERBS } from '../domain/access.ts'
+import { SKIP_MEANINGS } from '../domain/trigger-decision.ts'
 import { createProgram, exitCodeTable } from './program.ts'
 
 /** What in docs/ is printed from the code. */
@@ -76,8 +77,14 @@ export function documentTables(): Readonly<Record<string, Readonly<Record<string
   return {
     'access.md': { roles: rolesTable() },
     'api.md': { routes: routesTable(), schemas: schemaList() },
+    'webhooks.md': { verdicts: verdictsTable() },
     'cli.md': { commands: commandsTable(), 'exit-codes': ['```', ...exitCodeTable(), '```'].join('\n') },
   }
+}
+
+function verdictsTable(): string {
+  const rows = Object.entries(SKIP_MEANINGS).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`)
+  return ['| code | skipped because |', '| --- | --- |', ...rows].join('\n')
 }
 
 function schemaList(): string {

@@ -229,3 +229,52 @@ test('I9: git itself refuses other protocols, should an address ever get past th
   }
   expect(existsSync(mark)).toBe(false)
 })
+
+test('the commit of a push is fetched while it is on its branch, and only then', async () => {
+  const { root, repo, source } = fixture()
+  const first = repo.commit('first', { 'a.txt': '1' })
+  const second = repo.commit('second', { 'a.txt': '2' })
+  repo.git('checkout', '--quiet', '-b', 'fork', first)
+  const foreign = repo.commit('not on main', { 'a.txt': 'evil' })
+  repo.git('checkout', '--quiet', 'main')
+  let count = 0
+  const pushed = async (commit: string) => {
+    const directory = join(root, `pushed${count++}`)
+    const lines: string[] = []
+    const about = { kind: 'git' as const, url: repo.directory, ref: 'refs/heads/main' }
+    const signal = new AbortController().signal
+    const revision = await source.fetch({ source: about, commit, directory, onLine: (line) => void lines.push(line), signal })
+    return { revision, lines: lines.join('\n'), content: readFileSync(join(directory, 'a.txt'), 'utf8') }
+  }
+  expect(await pushed(second)).toMatchObject({ revision: { commit: second }, content: '2' })
+  expect(await pushed(first)).toMatchObject({
+    revision: { commit: first },
+    content: '1',
+    lines: expect.stringContaining('has moved on since'),
+  })
+  for (const elsewhere of [foreign, 'f'.repeat(40)]) {
+    const { revision, lines, content } = await pushed(elsewhere)
+    expect({ revision, content }).toMatchObject({ revision: { commit: second }, content: '2' })
+    expect(lines).toContain('its tip is taken')
+  }
+})
+
+test('heads: the default branch and those that are asked for, as far as they exist', async () => {
+  const { repo, source } = fixture()
+  const main = repo.commit('first', { 'a.txt': '1' })
+  repo.git('checkout', '--quiet', '-b', 'develop')
+  const develop = repo.commit('second', { 'a.txt': '2' })
+  repo.git('checkout', '--quiet', 'main')
+  const about = { kind: 'git' as const, url: repo.directory, ref: null }
+  const heads = await source.readHeads?.({ source: about, branches: ['develop', 'gone'], signal: new AbortController().signal })
+  expect(heads).toEqual({
+    defaultBranch: 'main',
+    branches: new Map([
+      ['develop', develop],
+      ['main', main],
+    ]),
+  })
+  await expect(source.readHeads?.({ source: about, branches: ['--upload-pack=x'], signal: new AbortController().signal })).rejects.toThrow(
+    'begins with a dash',
+  )
+})
