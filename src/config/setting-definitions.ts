@@ -4,6 +4,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
 import { ACCESS_SETTING_DEFINITIONS, type AccessSettings } from './access-settings.ts'
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
+import { EDGE_SETTING_DEFINITIONS, type EdgeSettings } from './edge-settings.ts'
 import { HOOK_SETTING_DEFINITIONS, type HookSettings } from './hook-settings.ts'
 import { isLoopback, type ListenAddress } from './listen-address.ts'
 import { REGISTRY_SETTING_DEFINITIONS, type RegistrySettings } from './registry-settings.ts'
@@ -12,7 +13,7 @@ import type { SettingDefinition } from './setting-definition.ts'
 import { absolutePath, duration, listenAddress, oneOf, type Parsed, parseDomain, trueOrFalse, wholeNumber } from './setting-parsers.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings extends AccessSettings, ScanSettings, ContainerSettings, HookSettings, RegistrySettings {
+export interface Settings extends AccessSettings, ScanSettings, ContainerSettings, HookSettings, RegistrySettings, EdgeSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -204,6 +205,7 @@ export const SETTING_DEFINITIONS: Definitions = {
   },
   ...CONTAINER_SETTING_DEFINITIONS,
   ...REGISTRY_SETTING_DEFINITIONS,
+  ...EDGE_SETTING_DEFINITIONS,
   ...SCAN_SETTING_DEFINITIONS,
   ...HOOK_SETTING_DEFINITIONS,
   searchPath: {

@@ -137,6 +137,12 @@ export const ERRORS = {
     hint: 'Start the container engine, or name it in SHIPLOCK_CONTAINER_ENGINE; `shiplock doctor` says what was tried.',
   },
   EDGE_UNAVAILABLE: { actor: 'retry', http: 503, exit: 4, hint: '`shiplock doctor` says what is missing.' },
+  EDGE_FRONT_SILENT: {
+    actor: 'retry',
+    http: 503,
+    exit: 4,
+    hint: 'Traefik has not taken over the host name: check its HTTP provider and its address, see docs/drivers.md.',
+  },
   EDGE_REFUSED: { actor: 'us', http: 500, exit: 4, hint: 'Please report this with the events of the deployment.' },
   PORT_IN_USE: { actor: 'user', http: 409, exit: 4, hint: 'Stop what listens there, or choose another port in the settings.' },
   DATABASE_UNAVAILABLE: {

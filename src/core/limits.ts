@@ -166,6 +166,11 @@ export const LIMITS = {
   edgeRouteHosts: 256,
   /** Fences of removed routes that are remembered, oldest dropped first. */
   edgeTombstones: 10_000,
+  /** From a host that is new to the moment at which Traefik has taken it over: poll interval, throttle and some. */
+  traefikTakeoverMs: 20 * SECOND,
+  traefikProbeMs: 2 * SECOND,
+  /** Without a poll for so long Traefik counts as away. */
+  traefikSilenceMs: 60 * SECOND,
   edgeLogBytes: 8 * MiB,
   edgeAttempts: 3,
   holdMaxMs: 10 * MINUTE,

@@ -7,7 +7,8 @@ const HOST = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_](?:[a-z0-
 const IPV6 = /^\[[0-9a-f:.]{2,45}\]$/
 const PREFIX = /^(?:\/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*$/
 
-function isRouteHost(host: string): boolean {
+/** Nothing that a rule, label or header could be broken out of. */
+export function isRouteHost(host: string): boolean {
   return HOST.test(host) || IPV6.test(host)
 }
 

@@ -8,7 +8,7 @@ import { packTree } from '../core/pack-tree.ts'
 import type { Keyring } from '../core/seal.ts'
 import { isRecognisable } from '../core/secret-forms.ts'
 import { walkTree } from '../core/walk-tree.ts'
-import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
+import type { Edge } from '../edge/edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { explainRollback } from '../engine/explain-rollback.ts'
 import { instanceOutput } from '../engine/instance-output.ts'
@@ -35,7 +35,7 @@ export function composeApi(
     notices: Notices
     uploads: ReturnType<typeof createUploadStore>
     sandbox: Sandbox
-    edge: EmbeddedEdge
+    edge: Edge
     caches: BuildCaches
     containerEngine: ContainerEngine | null
     keyring: Keyring

@@ -5,7 +5,7 @@ import { resolveImage, resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import type { Logger } from '../core/log.ts'
-import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
+import type { Edge } from '../edge/edge.ts'
 import { createEngineImages } from '../registry/engine-images.ts'
 import type { Runtime } from '../runtimes/runtime.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
@@ -23,7 +23,7 @@ export function composeDrivers(
   logger: Logger,
   parts: {
     sandbox: Sandbox
-    edge: EmbeddedEdge
+    edge: Edge
     uploads: ReturnType<typeof createUploadStore>
     runtime: Runtime
     caches: BuildCaches

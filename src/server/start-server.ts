@@ -20,7 +20,7 @@ import { randomId } from '../core/random-id.ts'
 import { Keyring } from '../core/seal.ts'
 import type { Service } from '../core/service.ts'
 import { ID_PREFIXES, type ServerId } from '../domain/ids.ts'
-import { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
+import type { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { createGarbageCollector } from '../engine/garbage.ts'
 import { HealthMonitor } from '../engine/health-monitor.ts'
@@ -47,6 +47,7 @@ import { nextFence, type Owner } from '../store/sql/leases.ts'
 import { registerServer } from '../store/sql/servers.ts'
 import { composeApi } from './compose-api.ts'
 import { composeDrivers } from './compose-drivers.ts'
+import { composeEdge } from './compose-edge.ts'
 import { composeEngine, composeRuntime } from './compose-engine.ts'
 import { buildCacheBytes } from './compose-garbage.ts'
 import { composeTriggers } from './compose-hooks.ts'
@@ -107,7 +108,8 @@ async function assemble(
   const shared = node.directory
   const local: Settings = { ...settings, dataDirectory: shared, edgeListen: node.edgeListen }
   const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger })
-  const edge = new EmbeddedEdge({ stateDirectory: join(shared, 'edge'), listen: node.edgeListen, workers: settings.edgeWorkers, logger })
+  const composed = composeEdge(local, logger, database)
+  const { edge } = composed
   const uploads = createUploadStore({ directory: join(shared, 'uploads') })
   const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, logger })
   const containerEngine = await composeEngine(local)
@@ -147,7 +149,7 @@ async function assemble(
   notices.subscribe((notice) => {
     if (notice === null || notice.kind === 'delivery') decider.wake()
   })
-  const ending = new Ending(engine, edge)
+  const ending = new Ending(engine, composed.embedded)
   const duty = new Duty({
     ...{ database, owner, clock: systemClock, logger, directory: shared },
     work: [
@@ -155,7 +157,7 @@ async function assemble(
       { start: () => sweepCredentials(join(shared, 'git')), stop: async () => {} },
       { start: () => trees.open(), stop: async () => trees.close() },
       { start: () => engineParts.begin(), stop: async () => {} },
-      { start: () => edge.start(), stop: () => edge.detach() },
+      { start: () => composed.start(), stop: () => composed.stop() },
       ...[worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)],
       ...[decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), ...createSenders(sender)],
       createGarbageCollector(engine, buildCacheBytes(settings)),
@@ -184,7 +186,7 @@ async function assemble(
     await hooksServer.start()
     stops.push(() => hooksServer.stop())
   }
-  stops.push(() => edge.detach())
+  stops.push(() => composed.stop())
   await rotation.start()
   stops.push(() => rotation.stop())
   stops.push(() => duty.stop())

@@ -11,6 +11,8 @@ export interface EdgeProcessConfig {
   readonly workers: number
   /** How long an instance may take until its answer begins; null = `LIMITS.upstreamResponseMs`. */
   readonly responseTimeoutMs: number | null
+  /** Only a proxy of ours reaches the listener: what it says about scheme and port of the client's request holds. */
+  readonly trustsForwarded: boolean
   /** Descriptor of the listening socket when a predecessor hands it over. */
   readonly inheritedFd: number | null
   /** Descriptor that takes the start-up messages; null = nobody listens. */
@@ -43,6 +45,7 @@ export function parseEdgeProcessConfig(text: string): EdgeProcessConfig {
     port,
     workers,
     responseTimeoutMs: raw.responseTimeoutMs ?? null,
+    trustsForwarded: raw.trustsForwarded === true,
     inheritedFd: raw.inheritedFd ?? null,
     reportFd: raw.reportFd ?? null,
   }

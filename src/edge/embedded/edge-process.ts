@@ -92,6 +92,7 @@ export class EdgeProcess {
         workers: this.#config.workers,
         probeToken: this.#probeToken,
         responseTimeoutMs: this.#config.responseTimeoutMs,
+        trustsForwarded: this.#config.trustsForwarded,
       },
     })
     this.#primary = new Primary(ledger, this.#crew, file, this.#logger, edgeCrashPoints(stateDirectory))

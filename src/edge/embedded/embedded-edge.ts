@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../core/clock.ts'
@@ -11,7 +12,7 @@ import type { DrainReport, Edge, EdgeHealth, Route, RouteTraffic, SwapRequest, S
 import { ControlClient } from './control-client.ts'
 import { controlSocketPath } from './edge-config.ts'
 import type { EdgeStatus } from './edge-process.ts'
-import { GENERATION_HEADER, PROBE_HEADER } from './headers.ts'
+import { ERROR_HEADER, GENERATION_HEADER, PROBE_HEADER } from './headers.ts'
 import { launchEdge } from './launch.ts'
 
 export interface EmbeddedEdgeOptions {
@@ -25,6 +26,8 @@ export interface EmbeddedEdgeOptions {
   readonly publicOrigin?: { readonly scheme: 'http' | 'https'; readonly port: number }
   /** How long an instance may take until its answer begins. Default `LIMITS.upstreamResponseMs`. */
   readonly responseTimeoutMs?: number
+  /** A proxy of ours stands in front, and nobody else reaches the listener. */
+  readonly trustsForwarded?: boolean
   readonly nodePath?: string
   /** The built `main.js` of this folder. */
   readonly entryPath?: string
@@ -98,7 +101,7 @@ export class EmbeddedEdge implements Edge {
   }
 
   async #ensure(): Promise<void> {
-    const { stateDirectory, listen, workers, responseTimeoutMs } = this.#options
+    const { stateDirectory, listen, workers, responseTimeoutMs, trustsForwarded = false } = this.#options
     const running = await this.#adopt()
     if (running === null) {
       const config = {
@@ -108,6 +111,7 @@ export class EmbeddedEdge implements Edge {
         port: listen.port === 0 ? (this.#status?.port ?? 0) : listen.port,
         workers: workers ?? Math.min(2, availableParallelism()),
         responseTimeoutMs: responseTimeoutMs ?? null,
+        trustsForwarded,
       }
       try {
         await launchEdge(config, this.#options.nodePath ?? process.execPath, this.#entryPath)
@@ -213,6 +217,13 @@ export class EmbeddedEdge implements Edge {
     return await this.#client.call('traffic', { routeId })
   }
 
+  /** Where a proxy on this host reaches the listener. */
+  get listenUrl(): string {
+    const { host, port } = this.#status ?? this.#options.listen
+    const address = reachable(host)
+    return `http://${address.includes(':') ? `[${address}]` : address}:${port}`
+  }
+
   urlOf(host: string, pathPrefix: string): string {
     const { scheme, port } = this.#options.publicOrigin ?? { scheme: 'http', port: this.#status?.port ?? this.#options.listen.port }
     const isUsual = port === (scheme === 'https' ? 443 : 80)
@@ -224,21 +235,39 @@ export class EmbeddedEdge implements Edge {
     pathPrefix: string,
     signal: AbortSignal,
   ): Promise<{ readonly generation: number | null; readonly status: number }> {
-    const status = this.#status ?? (await this.#ping())
+    const { host: address, port } = this.#status ?? (await this.#ping())
+    const { generation, status } = await this.probeThrough({ isTls: false, host: reachable(address), port }, host, pathPrefix, signal)
+    return { generation, status }
+  }
+
+  /** The same, on the way that a proxy in front of this edge gives it. `isOurs`: the answer came from this edge, be it an error page. */
+  async probeThrough(
+    entry: { readonly isTls: boolean; readonly host: string; readonly port: number },
+    host: string,
+    pathPrefix: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly generation: number | null; readonly status: number; readonly isOurs: boolean }> {
+    const { probeToken } = this.#status ?? (await this.#ping())
     return await new Promise((resolve, reject) => {
-      const request = httpRequest({
-        host: reachable(status.host),
-        port: status.port,
+      const options = {
+        host: entry.host,
+        port: entry.port,
         path: `${pathPrefix}/`,
-        headers: { host, [PROBE_HEADER]: status.probeToken },
-        agent: false,
+        headers: { host, [PROBE_HEADER]: probeToken },
+        agent: false as const,
         signal,
-      })
+      }
+      // The certificate may not be there yet; what is asked is who answers, and the answer is not used for anything else.
+      const request = entry.isTls ? httpsRequest({ ...options, servername: host, rejectUnauthorized: false }) : httpRequest(options)
       request.on('error', reject)
       request.on('response', (response) => {
-        const generation = response.headers[GENERATION_HEADER]
+        const { [GENERATION_HEADER]: generation, [ERROR_HEADER]: error } = response.headers
         response.destroy()
-        resolve({ generation: typeof generation === 'string' ? Number(generation) : null, status: response.statusCode ?? 0 })
+        resolve({
+          generation: typeof generation === 'string' ? Number(generation) : null,
+          status: response.statusCode ?? 0,
+          isOurs: generation !== undefined || error !== undefined,
+        })
       })
       request.end()
     })

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { LIMITS } from '../../core/limits.ts'
-import { type EdgeContext, isProbe } from './edge-context.ts'
+import { type EdgeContext, isProbe, outerScheme } from './edge-context.ts'
 import { type EdgeErrorCode, errorPage } from './error-page.ts'
 import {
   type BodyFraming,
@@ -121,9 +121,8 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     const context = this.#context
     const lines = forwardedHeaderLines(rawHeaders, headers.connection, {
       clientAddress: this.#request.socket.remoteAddress ?? 'unknown',
-      protocol: 'http',
       host: this.#target.authority,
-      listenPort: context.listenPort,
+      ...outerScheme(context, headers),
     })
     this.deadline = performance.now() + context.responseTimeoutMs
     context.waiting.add(this)

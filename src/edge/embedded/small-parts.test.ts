@@ -72,7 +72,13 @@ test('a directory too long for a unix socket is refused before anything starts',
 const config = { stateDirectory: '/data/edge', host: '127.0.0.1', port: 8080, workers: 2 }
 
 test('a start configuration is completed', () => {
-  expect(parseEdgeProcessConfig(JSON.stringify(config))).toEqual({ ...config, responseTimeoutMs: null, inheritedFd: null, reportFd: null })
+  expect(parseEdgeProcessConfig(JSON.stringify(config))).toEqual({
+    ...config,
+    responseTimeoutMs: null,
+    trustsForwarded: false,
+    inheritedFd: null,
+    reportFd: null,
+  })
 })
 
 test.each([

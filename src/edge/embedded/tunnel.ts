@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { LIMITS } from '../../core/limits.ts'
-import { type EdgeContext, isProbe } from './edge-context.ts'
+import { type EdgeContext, isProbe, outerScheme } from './edge-context.ts'
 import { type EdgeErrorCode, errorPage } from './error-page.ts'
 import { forwardedHeaderLines, PROBE_HEADER, type RawHeaders, requestHead, responseHeaders } from './headers.ts'
 import type { LiveRoute } from './live-route.ts'
@@ -81,9 +81,8 @@ export class Tunnel implements ExchangeSink, Flight {
     const { method = 'GET', rawHeaders, headers } = this.#request
     const lines = forwardedHeaderLines(rawHeaders, headers.connection, {
       clientAddress: this.#client.remoteAddress ?? 'unknown',
-      protocol: 'http',
       host: this.#target.authority,
-      listenPort: this.#context.listenPort,
+      ...outerScheme(this.#context, headers),
     })
     this.deadline = performance.now() + this.#context.responseTimeoutMs
     this.#context.waiting.add(this)

@@ -19,6 +19,7 @@ export interface WorkerConfig {
   readonly slot: number
   readonly probeToken: string
   readonly responseTimeoutMs: number | null
+  readonly trustsForwarded: boolean
 }
 
 const REJOIN_EVERY_MS = 20
@@ -38,7 +39,7 @@ export class Worker {
   constructor(config: WorkerConfig) {
     this.#config = config
     this.#board = new Switchboard(config.workers)
-    this.#context = createEdgeContext(this.#board, config.listenPort, config.probeToken, config.responseTimeoutMs ?? undefined)
+    this.#context = createEdgeContext(this.#board, config)
     this.#front = new Front(this.#context)
     this.#crashPoint = edgeCrashPoints(dirname(config.controlSocket))
   }

@@ -151,3 +151,9 @@ async function ensureNamed<Id extends string>(
   if (row === undefined) throw new Error(`a row of ${table} was not written`)
   return row.id
 }
+
+/** Host names of all services. */
+export async function listHosts(db: Queryable): Promise<string[]> {
+  const rows = await db.query<{ host: string }>('select host from service_environments')
+  return rows.map((row) => row.host)
+}

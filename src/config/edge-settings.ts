@@ -1,0 +1,118 @@
+import type { ListenAddress } from './listen-address.ts'
+import type { SettingDefinition } from './setting-definition.ts'
+import { listenAddress, oneOf, type Parsed } from './setting-parsers.ts'
+
+const EDGES = ['embedded', 'traefik'] as const
+
+/** What takes the requests of the world. */
+export interface EdgeSettings {
+  readonly edge: (typeof EDGES)[number]
+  /** Where Traefik asks for its configuration. */
+  readonly traefikListen: ListenAddress
+  /** Where Traefik takes requests; null = it can't be reached from here. */
+  readonly traefikEntry: TraefikAddress | null
+  /** Where Traefik reaches the embedded edge; null = at its listener. */
+  readonly traefikInner: string | null
+  readonly traefikEntryPoints: readonly string[]
+  readonly traefikCertResolver: string | null
+  /** Containers get Traefik's labels and join this network; null = they don't. */
+  readonly traefikNetwork: string | null
+}
+
+export interface TraefikAddress {
+  readonly isTls: boolean
+  readonly host: string
+  readonly port: number
+}
+
+export const EDGE_SETTING_DEFINITIONS: { readonly [Key in keyof EdgeSettings]: SettingDefinition<EdgeSettings[Key]> } = {
+  edge: {
+    variable: 'SHIPLOCK_EDGE',
+    about:
+      'What stands in front: `embedded` alone, or `traefik` with the embedded edge behind it. A change takes effect after `shiplock server stop --all`.',
+    example: 'traefik',
+    defaultText: '`embedded`',
+    parse: (text) => oneOf(text, EDGES),
+    default: () => 'embedded',
+  },
+  traefikListen: {
+    variable: 'SHIPLOCK_TRAEFIK_LISTEN',
+    about:
+      "Where Traefik's HTTP provider asks, at `/traefik/dynamic.json`. Beyond loopback it needs the token in `traefik-token` of the data directory.",
+    example: '172.17.0.1:4702',
+    defaultText: '`127.0.0.1:4702`',
+    parse: listenAddress,
+    default: () => ({ host: '127.0.0.1', port: 4702 }),
+  },
+  traefikCertResolver: {
+    variable: 'SHIPLOCK_TRAEFIK_CERT_RESOLVER',
+    about: "Name of the certificate resolver in Traefik's configuration; with it services answer by HTTPS.",
+    example: 'letsencrypt',
+    defaultText: 'none: plain HTTP, unless the entry point says otherwise',
+    parse: (text) => (NAME.test(text) ? { value: text } : { problem: 'must be a name of letters, digits, `-` and `_`' }),
+    default: () => null,
+  },
+  traefikEntry: {
+    variable: 'SHIPLOCK_TRAEFIK_ENTRY',
+    about:
+      'Where Traefik takes requests, for the look through it before a first swap and for the addresses that people are shown; `none` = not to be reached from here.',
+    example: 'https://127.0.0.1',
+    defaultText: '`https://127.0.0.1` with a certificate resolver, otherwise `http://127.0.0.1`',
+    parse: parseEntry,
+    default: (_host, settled) => {
+      const isTls = (settled.traefikCertResolver ?? null) !== null
+      return { isTls, host: '127.0.0.1', port: isTls ? 443 : 80 }
+    },
+  },
+  traefikInner: {
+    variable: 'SHIPLOCK_TRAEFIK_INNER',
+    about: 'Where Traefik reaches the embedded edge, when that is not its listener (a Traefik in a container).',
+    example: 'http://172.17.0.1:8080',
+    defaultText: 'SHIPLOCK_EDGE_LISTEN',
+    parse: parseInner,
+    default: () => null,
+  },
+  traefikEntryPoints: {
+    variable: 'SHIPLOCK_TRAEFIK_ENTRY_POINTS',
+    about: 'Entry points of Traefik at which services answer, commas between.',
+    example: 'websecure',
+    defaultText: "Traefik's default ones",
+    parse: parseNames,
+    default: () => [],
+  },
+  traefikNetwork: {
+    variable: 'SHIPLOCK_TRAEFIK_NETWORK',
+    about:
+      "Network of Traefik's containers. With it, instances in containers carry Traefik's labels and join it; docs/drivers.md says why the HTTP provider is better.",
+    example: 'traefik',
+    defaultText: 'none: no labels',
+    parse: (text) => (NAME.test(text) ? { value: text } : { problem: 'must be the name of a network' }),
+    default: () => null,
+  },
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
+
+function parseNames(text: string): Parsed<readonly string[]> {
+  const names = text.split(',').map((name) => name.trim())
+  return names.every((name) => NAME.test(name)) ? { value: names } : { problem: 'must be names with commas between' }
+}
+
+function parseUrl(text: string): URL | null {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || !['http:', 'https:'].includes(url.protocol) || url.username !== '' || url.password !== '') return null
+  return url.pathname === '/' && url.search === '' && url.hash === '' ? url : null
+}
+
+function parseEntry(text: string): Parsed<TraefikAddress | null> {
+  if (text.toLowerCase() === 'none') return { value: null }
+  const url = parseUrl(text)
+  if (url === null) return { problem: 'must be an http or https address without path, or none' }
+  const isTls = url.protocol === 'https:'
+  return { value: { isTls, host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port === '' ? (isTls ? 443 : 80) : Number(url.port) } }
+}
+
+function parseInner(text: string): Parsed<string> {
+  const url = parseUrl(text)
+  return url === null || url.protocol !== 'http:' ? { problem: 'must be an http address without path' } : { value: url.origin }
+}

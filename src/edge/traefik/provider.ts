@@ -1,0 +1,111 @@
+import { timingSafeEqual } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Clock } from '../../core/clock.ts'
+import { ShiplockError } from '../../core/errors.ts'
+import type { DynamicDocument } from './dynamic-document.ts'
+
+export const PROVIDER_PATH = '/traefik/dynamic.json'
+
+export interface ProviderOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  /** Asked for as `Authorization: Bearer …`; null = only this host can ask. */
+  readonly token: string | null
+  /** What Traefik shall know now. When it rejects, Traefik is told to keep what it has. */
+  readonly document: () => Promise<{ readonly document: DynamicDocument; readonly hosts: ReadonlySet<string> }>
+  readonly clock: Clock
+}
+
+/** Answers Traefik's HTTP provider, and remembers what it was told last. */
+export class TraefikProvider {
+  readonly #options: ProviderOptions
+  readonly #server: Server
+  readonly #waiting = new Set<() => void>()
+  #told: ReadonlySet<string> = new Set()
+  #polledAt: number | null = null
+
+  constructor(options: ProviderOptions) {
+    this.#options = options
+    this.#server = createServer({ headersTimeout: 5000, requestTimeout: 5000, keepAliveTimeout: 75_000 }, (request, response) => {
+      void this.#answer(request, response).catch(() => response.destroy())
+    })
+  }
+
+  /** Monotonic ms of the last poll; null = none yet. */
+  get polledAt(): number | null {
+    return this.#polledAt
+  }
+
+  /** Hosts of the document that was given out last. */
+  get told(): ReadonlySet<string> {
+    return this.#told
+  }
+
+  get port(): number {
+    const address = this.#server.address()
+    return address === null || typeof address === 'string' ? this.#options.listen.port : address.port
+  }
+
+  async start(): Promise<void> {
+    const { host, port } = this.#options.listen
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (error: NodeJS.ErrnoException) =>
+        reject(
+          error.code === 'EADDRINUSE'
+            ? new ShiplockError('PORT_IN_USE', `${host}:${port} is taken; Traefik's provider shall listen there`)
+            : error,
+        ),
+      )
+      this.#server.listen(port, host, resolve)
+    })
+  }
+
+  async stop(): Promise<void> {
+    for (const wake of this.#waiting) wake()
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve())
+      this.#server.closeAllConnections()
+    })
+  }
+
+  /** Resolves with true once Traefik was given these hosts, with false when `withinMs` is over. */
+  async untilTold(hosts: readonly string[], withinMs: number): Promise<boolean> {
+    const deadline = this.#options.clock.monotonic() + withinMs
+    const isTold = () => hosts.every((host) => this.#told.has(host))
+    while (!isTold() && this.#options.clock.monotonic() < deadline) {
+      const late = new AbortController()
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve)
+        const left = deadline - this.#options.clock.monotonic()
+        this.#options.clock.sleep(Math.max(0, left), late.signal).then(resolve, () => {})
+        late.signal.addEventListener('abort', () => this.#waiting.delete(resolve))
+      })
+      late.abort()
+    }
+    return isTold()
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = request.url?.split('?')[0]
+    if (request.method !== 'GET' || path !== PROVIDER_PATH) return void response.writeHead(404).end()
+    if (!this.#isAllowed(request.headers.authorization)) return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end()
+    // An empty document would take every host away: Traefik keeps what it has when it is answered with an error.
+    const current = await this.#options.document().catch(() => null)
+    if (current === null) return void response.writeHead(503).end()
+    const body = JSON.stringify(current.document)
+    response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+    response.end(body, () => {
+      this.#told = current.hosts
+      this.#polledAt = this.#options.clock.monotonic()
+      for (const wake of this.#waiting) wake()
+      this.#waiting.clear()
+    })
+  }
+
+  #isAllowed(authorization: string | undefined): boolean {
+    const { token } = this.#options
+    if (token === null) return true
+    const given = Buffer.from(authorization ?? '')
+    const wanted = Buffer.from(`Bearer ${token}`)
+    return given.length === wanted.length && timingSafeEqual(given, wanted)
+  }
+}

@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isLoopback } from '../config/listen-address.ts'
+import type { Settings } from '../config/settings.ts'
+import { writeFileAtomic } from '../core/atomic-file.ts'
+import { systemClock } from '../core/clock.ts'
+import type { Logger } from '../core/log.ts'
+import type { Edge } from '../edge/edge.ts'
+import { EmbeddedEdge } from '../edge/embedded/embedded-edge.ts'
+import { TraefikProvider } from '../edge/traefik/provider.ts'
+import { TraefikEdge } from '../edge/traefik/traefik-edge.ts'
+import type { Database } from '../store/database.ts'
+import { listHosts } from '../store/sql/catalog.ts'
+
+export interface ComposedEdge {
+  /** What the engine talks to. */
+  readonly edge: Edge
+  /** The process that switches, in front or behind. */
+  readonly embedded: EmbeddedEdge
+  start(): Promise<void>
+  /** Lets go of it: traffic goes on. */
+  stop(): Promise<void>
+}
+
+/** The edge as the settings say. */
+export function composeEdge(settings: Settings, logger: Logger, database: Database): ComposedEdge {
+  const isBehind = settings.edge === 'traefik'
+  const entry = settings.traefikEntry
+  const embedded = new EmbeddedEdge({
+    stateDirectory: join(settings.dataDirectory, 'edge'),
+    listen: settings.edgeListen,
+    workers: settings.edgeWorkers,
+    logger,
+    ...(isBehind ? { trustsForwarded: true } : {}),
+    ...(isBehind && entry !== null
+      ? { publicOrigin: { scheme: entry.isTls ? ('https' as const) : ('http' as const), port: entry.port } }
+      : {}),
+  })
+  if (!isBehind) return { edge: embedded, embedded, start: () => embedded.start(), stop: () => embedded.detach() }
+  const edge = new TraefikEdge({
+    inner: embedded,
+    routing: () => ({
+      innerUrl: settings.traefikInner ?? embedded.listenUrl,
+      entryPoints: settings.traefikEntryPoints,
+      certResolver: settings.traefikCertResolver,
+    }),
+    entry,
+    listHosts: () => listHosts(database),
+    clock: systemClock,
+  })
+  let provider: TraefikProvider | null = null
+  return {
+    edge,
+    embedded,
+    start: async () => {
+      const { traefikListen: listen } = settings
+      const token = isLoopback(listen) ? null : await providerToken(settings.dataDirectory)
+      provider = new TraefikProvider({ listen, token, document: () => edge.document(), clock: systemClock })
+      await embedded.start()
+      await provider.start()
+      edge.attach(provider)
+    },
+    stop: async () => {
+      await provider?.stop()
+      provider = null
+      await embedded.detach()
+    },
+  }
+}
+
+/** Drawn once per data directory; its owner puts it into Traefik's configuration. */
+async function providerToken(data: string): Promise<string> {
+  const path = join(data, 'traefik-token')
+  const present = (await readFile(path, 'utf8').catch(() => '')).trim()
+  if (/^[0-9a-f]{64}$/.test(present)) return present
+  const token = randomBytes(32).toString('hex')
+  await writeFileAtomic(path, `${token}\n`)
+  return token
+}
