@@ -88,6 +88,8 @@ export interface ApiDependencies {
   readonly defaults: { readonly project: string; readonly environment: string }
   /** MAX_CONCURRENT_BUILDS. */
   readonly slots: number
+  /** What the runtime can run at this moment. */
+  readonly artifactKinds: () => readonly ('tree' | 'image')[]
   /** Host names under which the API may be called, beside `localhost`, `*.localhost` and IP addresses. */
   readonly allowedHosts: readonly string[]
   /** Addresses and networks whose `X-Forwarded-For` is believed. */

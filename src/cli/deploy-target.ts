@@ -3,8 +3,9 @@ import { basename, resolve } from 'node:path'
 import { normalizeName } from '../config/normalize-name.ts'
 import { listServices, resolveService } from '../config/resolve.ts'
 import type { Source } from '../contract/deployment.ts'
-import { isShiplockError, ShiplockError } from '../core/errors.ts'
+import { ShiplockError } from '../core/errors.ts'
 import { printable } from '../core/printable.ts'
+import { parseImageReference } from '../domain/image-reference.ts'
 import type { Client } from './client.ts'
 import { formatBytes, formatTook } from './format.ts'
 import type { Terminal } from './terminal.ts'
@@ -12,6 +13,7 @@ import type { Terminal } from './terminal.ts'
 /** What `up` and `deploy` were given: code of this machine, or a repository that the server fetches. */
 export type DeployTarget =
   | { readonly kind: 'directory'; readonly directory: string; readonly services: readonly string[] }
+  | { readonly kind: 'image'; readonly reference: string; readonly services: readonly string[] }
   | { readonly kind: 'git'; readonly url: string; readonly ref: string | null; readonly services: readonly string[] }
 
 export interface TargetOptions {
@@ -19,6 +21,9 @@ export interface TargetOptions {
   readonly ref?: string
   readonly config?: string
   readonly root?: string
+  /** A ready image instead of a directory or URL. */
+  readonly image?: string
+  readonly build?: 'auto' | 'dockerfile' | 'recipe'
 }
 
 const GIT_URL = /^(?:https?|ssh|git|file):\/\//i
@@ -35,7 +40,9 @@ export async function readTarget(
   options: TargetOptions,
   workingDirectory: string,
   terminal: Terminal,
+  client: Client,
 ): Promise<DeployTarget> {
+  if (options.image !== undefined) return readImageTarget(given, options.image, options)
   if (isGitAddress(given)) return readGitTarget(given, options)
   const directory = resolve(workingDirectory, given)
   const found = await stat(directory).catch(() => null)
@@ -45,18 +52,28 @@ export async function readTarget(
     })
   }
   const place = { directory, configPath: options.config ?? null, rootDirectory: options.root ?? null }
+  const { artifacts } = await client.call('getServer')
   const services = options.service === undefined ? await listServices(place) : [options.service]
   for (const service of services) {
-    // Without images: what the process runtime takes. The server decides again with what it has.
-    const resolved = await resolveService({ ...place, serviceName: service, artifacts: ['tree'] }).catch((error: unknown) => {
-      // Perhaps this server can do what this machine's defaults can't.
-      if (isShiplockError(error, 'CONFIG_NOT_FOUND')) return resolveService({ ...place, serviceName: service })
-      throw error
-    })
+    // The server decides again when it fetches; what it can run may change by then.
+    const resolved = await resolveService({ ...place, serviceName: service, artifacts, build: options.build ?? 'auto' })
     terminal.print(`  ${terminal.colors.bold(service)}  ${printable(resolved.origin)}`)
     for (const line of [...resolved.detected, ...resolved.notes]) terminal.print(`    ${terminal.colors.dim(printable(line))}`)
   }
   return { kind: 'directory', directory, services }
+}
+
+function readImageTarget(given: string, image: string, options: TargetOptions): DeployTarget {
+  const reference = parseImageReference(image)
+  if ('problem' in reference)
+    throw new ShiplockError('IMAGE_REFUSED', `${printable(JSON.stringify(image.slice(0, 200)))} ${reference.problem}`)
+  const other = given !== '.' ? given : (options.config ?? options.root ?? options.ref)
+  if (other !== undefined) {
+    throw new ShiplockError('INPUT_INVALID', `--image takes no ${printable(other)}: an image has no source beside it`, {
+      hint: 'Or name the image in a configuration file (build.image), and deploy its directory.',
+    })
+  }
+  return { kind: 'image', reference: image, services: [options.service ?? normalizeName(reference.path.split('/').at(-1) ?? '')] }
 }
 
 function readGitTarget(given: string, options: TargetOptions): DeployTarget {
@@ -79,6 +96,7 @@ export async function provideSource(
   project: string | undefined,
   terminal: Terminal,
 ): Promise<Source> {
+  if (target.kind === 'image') return { kind: 'image', reference: target.reference }
   if (target.kind === 'git') return { kind: 'git', url: target.url, ref: target.ref }
   // Loaded when needed: most commands pack nothing.
   const { packDirectory } = await import('../sources/pack-directory.ts')

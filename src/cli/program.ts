@@ -69,7 +69,15 @@ function deploying(command: Command): Command {
   return common(command)
     .option('--ref <ref>', 'branch, tag or commit of a git URL (also as URL#ref)')
     .option('--config <file>', 'configuration file inside the source')
+    .option('--image <reference>', 'deploy this ready image: name:tag or name@sha256:…')
     .option('--root <directory>', 'directory inside the source that holds the service')
+    .addOption(
+      new Option('--build <what>', 'where no configuration says it: an image from the Dockerfile, or a recipe').choices([
+        'auto',
+        'dockerfile',
+        'recipe',
+      ]),
+    )
     .option('--rebuild', 'build even if nothing changed')
     .option('--no-auto-rollback', 'do not swap back by itself when the new version fails after the swap')
     .option('--override-freeze <reason>', 'start although the environment is frozen; the reason is kept')

@@ -6,7 +6,7 @@ import type { ServiceConfig } from '../domain/service-config.ts'
 import { buildKindOf, buildService, type ExplainEntry } from './build-service.ts'
 import { type ConfigFile, chooseService, findConfigFile } from './config-file.ts'
 import { detect } from './detect/detect.ts'
-import type { Detection } from './detect/detector.ts'
+import type { BuildChoice, Detection } from './detect/detector.ts'
 import type { ParsedService } from './dialects/dialect.ts'
 import { SERVICE_NAME } from './manifest/fields.ts'
 import type { ServiceInput } from './manifest/schema.ts'
@@ -25,6 +25,8 @@ export interface ResolveRequest {
   readonly rootDirectory: string | null
   /** What the runtime can run. Default: both. Without images, detection passes a Dockerfile over. */
   readonly artifacts?: readonly Artifact['kind'][]
+  /** What to detect where the file leaves the build open. Default: `auto`, a Dockerfile before all else. */
+  readonly build?: BuildChoice
 }
 
 export interface ResolvedService {
@@ -52,6 +54,7 @@ export async function resolveService(request: ResolveRequest): Promise<ResolvedS
   if (file === null) return resolveDetected(root, request)
   const service = chooseService(file, request.serviceName)
   const needed = whatIsOpen(service.input)
+  if (needed !== 'build') assertChoice(file.name, buildKindOf(service.input.build), request.build)
   const found = needed === null ? null : await detectFor(root, request, file, service, needed)
   const input = found === null ? service.input : complete(service.input, found.input)
   if (service.input.build?.env !== undefined && buildKindOf(input.build) !== 'recipe')
@@ -89,7 +92,7 @@ async function openSource(request: Pick<ResolveRequest, 'directory' | 'rootDirec
 async function resolveDetected(root: SourceFiles, request: ResolveRequest): Promise<ResolvedService> {
   const name = request.serviceName ?? normalizeName(basename(root.root))
   if (!SERVICE_NAME.test(name)) throw new ShiplockError('CONFIG_INVALID', `${printable(name)} is no service name`)
-  const found = await detect(root, request.artifacts ?? ALL_ARTIFACTS)
+  const found = await detect(root, request.artifacts ?? ALL_ARTIFACTS, { isStartKnown: false, choice: request.build ?? 'auto' })
   const { config, explanation } = buildService(name, found.input, () => `detected (${found.what})`)
   return { config, origin: found.what, explanation, detected: found.reasons, notes: [] }
 }
@@ -100,6 +103,14 @@ function whatIsOpen(input: ServiceInput): 'build' | 'start' | null {
   if (kind === null) return 'build'
   const hasStart = input.run?.start !== undefined || input.run?.staticRoot !== undefined
   return kind === 'recipe' && !hasStart ? 'start' : null
+}
+
+/** The file has decided; a flag that says otherwise is a mistake, not a wish. */
+function assertChoice(file: string, kind: string | null, choice: BuildChoice = 'auto'): void {
+  if (choice === 'auto' || kind === null || kind === choice) return
+  throw new ShiplockError('CONFIG_INVALID', `${printable(file)} asks for a build of kind ${kind}, and --build ${choice} was given`, {
+    hint: 'Leave --build out, or the build section; --build decides only where the file leaves it open.',
+  })
 }
 
 async function detectFor(
@@ -113,7 +124,8 @@ async function detectFor(
   // A recipe needs something to run in a tree, so a Dockerfile can't tell its start.
   const artifacts: readonly Artifact['kind'][] = open === 'start' ? ['tree'] : (request.artifacts ?? ALL_ARTIFACTS)
   const isStartKnown = service.input.run?.start !== undefined || service.input.run?.staticRoot !== undefined
-  const found = await detect(root, artifacts, { isStartKnown }).catch((error: unknown) => {
+  const choice = open === 'start' ? 'auto' : (request.build ?? 'auto')
+  const found = await detect(root, artifacts, { isStartKnown, choice }).catch((error: unknown) => {
     if (!(error instanceof ShiplockError) || error.code !== 'CONFIG_NOT_FOUND') throw error
     return error
   })

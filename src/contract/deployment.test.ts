@@ -10,7 +10,7 @@ describe('input of the API', () => {
       service: 'web',
       source: { kind: 'git', url: 'https://example.com/a.git', ref: null },
       trigger: { kind: 'api', note: null },
-      options: { rebuild: false, autoRollback: null, configPath: null, rootDirectory: null, overrideFreeze: null },
+      options: { rebuild: false, autoRollback: null, configPath: null, rootDirectory: null, build: 'auto', overrideFreeze: null },
     })
   })
 

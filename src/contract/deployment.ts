@@ -154,6 +154,12 @@ export const CreateDeployment = z
         autoRollback: z.boolean().nullable().default(null),
         configPath: insidePath.nullable().default(null),
         rootDirectory: insidePath.nullable().default(null),
+        build: z
+          .enum(['auto', 'dockerfile', 'recipe'])
+          .default('auto')
+          .meta({
+            description: 'What to build where the configuration leaves it open; auto takes a Dockerfile if a container engine answers.',
+          }),
         overrideFreeze: text(500)
           .trim()
           .min(1)
@@ -161,7 +167,7 @@ export const CreateDeployment = z
           .default(null)
           .meta({ description: 'Why it may start although its environment is frozen.' }),
       })
-      .default({ rebuild: false, autoRollback: null, configPath: null, rootDirectory: null, overrideFreeze: null }),
+      .default({ rebuild: false, autoRollback: null, configPath: null, rootDirectory: null, build: 'auto', overrideFreeze: null }),
   })
   .meta({ id: 'CreateDeployment' })
 export type CreateDeployment = z.input<typeof CreateDeployment>

@@ -19,6 +19,7 @@ export const ServerView = z
     version: z.string(),
     startedAt: timestamp,
     slots: z.number().int().meta({ description: 'MAX_CONCURRENT_BUILDS.' }),
+    artifacts: z.array(z.enum(['tree', 'image'])).meta({ description: 'What it runs now: images where a container engine answers.' }),
     defaults: z.strictObject({ project: z.string(), environment: z.string() }),
     queue: z.strictObject({ pending: z.number().int(), inProgress: z.number().int() }),
     checks: z.array(Finding),

@@ -90,6 +90,8 @@ export interface DeploymentOptions {
   readonly configPath: string | null
   /** Directory inside the source that holds the service, relative to its root. */
   readonly rootDirectory: string | null
+  /** What to build where the configuration leaves it open: `auto` takes a Dockerfile if an engine answers. Left out = auto. */
+  readonly build?: 'auto' | 'dockerfile' | 'recipe'
   /** Why it may start although the environment is frozen; null or left out = it may not. */
   readonly overrideFreeze?: string | null
 }

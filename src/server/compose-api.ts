@@ -55,6 +55,7 @@ export function composeApi(
     serverId: engine.owner.serverId,
     defaults: DEFAULT_NAMES,
     slots: engine.slots,
+    artifactKinds: () => drivers.runtime.capabilities.artifacts,
     allowedHosts: [...settings.apiHosts, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])],
     trustedProxies: settings.trustedProxies,
     ratesPerMinute: { perToken: settings.apiRequestsPerMinute, anonymous: LIMITS.anonymousPerMinute, failures: LIMITS.failuresPerMinute },

@@ -48,8 +48,8 @@ function requestOf(context: StageContext, source: Source, directory: string): Fe
 
 async function readConfig({ drivers, names, deployment, directories }: StageContext, revision: Revision): Promise<ReadConfig> {
   if (revision.kind === 'image') return drivers.config.resolveImage({ serviceName: names.service, reference: revision.reference })
-  const { configPath, rootDirectory } = deployment.options
-  return drivers.config.resolveService({ directory: directories.workspace, serviceName: names.service, configPath, rootDirectory })
+  const { configPath, rootDirectory, build = 'auto' } = deployment.options
+  return drivers.config.resolveService({ directory: directories.workspace, serviceName: names.service, configPath, rootDirectory, build })
 }
 
 /** A configuration that names an image by tag means what the tag means now, in every later stage and every rollback. */

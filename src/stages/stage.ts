@@ -29,6 +29,7 @@ export interface ConfigReader {
     readonly serviceName: string
     readonly configPath: string | null
     readonly rootDirectory: string | null
+    readonly build?: 'auto' | 'dockerfile' | 'recipe'
   }): Promise<ReadConfig>
   /** For a ready image, which brings no configuration along. */
   resolveImage(request: { readonly serviceName: string; readonly reference: string }): ReadConfig

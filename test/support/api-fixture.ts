@@ -68,6 +68,7 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     serverId: 'srv_test',
     defaults: { project: 'default', environment: 'production' },
     slots: 2,
+    artifactKinds: () => ['tree'],
     allowedHosts: ['shiplock.example.com'],
     trustedProxies: [],
     ratesPerMinute: { perToken: 1_000_000, anonymous: 1_000_000, failures: 1_000_000 },

@@ -23,6 +23,7 @@ export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> 
       version,
       startedAt,
       slots,
+      artifacts: [...dependencies.artifactKinds()],
       defaults: { ...defaults },
       queue: { pending, inProgress: queue.length - pending },
       checks: [...checks],

@@ -13,6 +13,8 @@ import { isAnswering, type StartedServer, startServerProcess } from '../server-p
 export interface DeployOptions extends CommonOptions {
   readonly ref?: string
   readonly config?: string
+  readonly image?: string
+  readonly build?: 'auto' | 'dockerfile' | 'recipe'
   readonly root?: string
   readonly rebuild?: boolean
   readonly autoRollback?: boolean
@@ -120,6 +122,7 @@ async function deployTo(connection: Connection, given: string, options: DeployOp
       autoRollback: options.autoRollback === false ? false : null,
       configPath: options.config ?? null,
       rootDirectory: options.root ?? null,
+      build: options.build ?? 'auto',
       overrideFreeze: options.overrideFreeze ?? null,
     },
   }
@@ -127,7 +130,7 @@ async function deployTo(connection: Connection, given: string, options: DeployOp
     const service = await requireServiceName(undefined, options, connection)
     begun.push(await client.call('createDeployment', { body: { ...base, service } }))
   } else {
-    const target = await readTarget(given, options, context.workingDirectory, terminal)
+    const target = await readTarget(given, options, context.workingDirectory, terminal, client)
     const source = await provideSource(target, client, options.project, terminal)
     for (const service of target.services) begun.push(await client.call('createDeployment', { body: { ...base, service, source } }))
   }

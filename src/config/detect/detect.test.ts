@@ -131,7 +131,7 @@ describe('other stacks', () => {
     expect((await detect(files, ['tree', 'image'])).input).toEqual({ build: { dockerfile: 'Dockerfile' } })
     const passedOver = await detect(files, ['tree'])
     expect(passedOver.what).toBe('Node.js app (package.json)')
-    expect(passedOver.reasons[0]).toContain('this runtime runs no images')
+    expect(passedOver.reasons[0]).toContain('no container engine answers')
   })
 
   it.each([

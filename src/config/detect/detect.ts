@@ -11,6 +11,10 @@ import { staticSiteDetector } from './static-site.ts'
 /** In this order; the first that recognises the directory is taken. */
 const DETECTORS: readonly Detector[] = [dockerfileDetector, nodeDetector, pythonDetector, goDetector, staticSiteDetector]
 
+const NO_ENGINE = 'Dockerfile is there, but no container engine answers'
+const ENGINE_HINT =
+  'Start Docker or Podman where the server runs (SHIPLOCK_CONTAINER_ENGINE names its socket), or say in shiplock.yaml how to build and start it without: build.buildCommands, run.start.'
+
 type Found = Extract<Detection, { found: true }>
 
 /**
@@ -20,22 +24,25 @@ type Found = Extract<Detection, { found: true }>
 export async function detect(
   files: SourceFiles,
   artifacts: readonly Artifact['kind'][],
-  context: DetectionContext = { isStartKnown: false },
+  context: DetectionContext = { isStartKnown: false, choice: 'auto' },
 ): Promise<Found> {
   const passedOver: string[] = []
   const lookedFor: string[] = []
-  for (const detector of DETECTORS) {
+  for (const detector of context.choice === 'dockerfile' ? [dockerfileDetector] : DETECTORS) {
     const detection = await detector.detect(files, context)
     if (!detection.found) {
       lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
-    } else if (detector === dockerfileDetector && !artifacts.includes('image')) {
-      passedOver.push('Dockerfile is there, but this runtime runs no images, so something else was looked for')
-      lookedFor.push('Dockerfile is there, but this runtime runs no images')
+    } else if (detector === dockerfileDetector && context.choice === 'recipe') {
+      passedOver.push('Dockerfile is there, but a recipe was asked for')
+      lookedFor.push('Dockerfile is there, but a recipe was asked for')
+    } else if (detector === dockerfileDetector && context.choice === 'auto' && !artifacts.includes('image')) {
+      passedOver.push(`${NO_ENGINE}, so something else was looked for`)
+      lookedFor.push(NO_ENGINE)
     } else return { ...detection, reasons: [...passedOver, ...detection.reasons] }
   }
   throw new ShiplockError(
     'CONFIG_NOT_FOUND',
     `nothing here says how to run this: no configuration file, and nothing recognised:\n${lookedFor.map((line) => `  - ${line}`).join('\n')}`,
-    { details: { lookedFor } },
+    { details: { lookedFor }, ...(lookedFor.includes(NO_ENGINE) ? { hint: ENGINE_HINT } : {}) },
   )
 }

@@ -18,7 +18,11 @@ export type Detection =
       readonly because: string | null
     }
 
+export type BuildChoice = 'auto' | 'dockerfile' | 'recipe'
+
 export interface DetectionContext {
+  /** `auto`: a Dockerfile where images can be run, otherwise a recipe. */
+  readonly choice: BuildChoice
   /** The configuration file says what to start; only the build is asked for. */
   readonly isStartKnown: boolean
 }

@@ -8,7 +8,7 @@ export const dockerfileDetector: Detector = {
       found: true,
       what: 'Docker image (Dockerfile)',
       input: { build: { dockerfile: 'Dockerfile' } },
-      reasons: ['Dockerfile is there: the image is built from it and its own command is run'],
+      reasons: ['Dockerfile is there: the image is built from it and its own command is run (--build recipe builds without)'],
     }
   },
 }
