@@ -154,12 +154,9 @@ export const CreateDeployment = z
         autoRollback: z.boolean().nullable().default(null),
         configPath: insidePath.nullable().default(null),
         rootDirectory: insidePath.nullable().default(null),
-        build: z
-          .enum(['auto', 'dockerfile', 'recipe'])
-          .default('auto')
-          .meta({
-            description: 'What to build where the configuration leaves it open; auto takes a Dockerfile if a container engine answers.',
-          }),
+        build: z.enum(['auto', 'dockerfile', 'recipe']).default('auto').meta({
+          description: 'What to build where the configuration leaves it open; auto takes a Dockerfile if a container engine answers.',
+        }),
         overrideFreeze: text(500)
           .trim()
           .min(1)
