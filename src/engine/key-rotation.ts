@@ -80,7 +80,8 @@ export class KeyRotation {
   /** Decides to rotate; the rest happens in the background, after a crash too. Throws CONFLICT when it can't be begun. */
   async begin(): Promise<void> {
     const { database, keyring, source, owner } = this.#dependencies
-    const retiring = source.kind === 'file' ? keyring.keys : keyring.keys.slice(1)
+    // Whoever put several keys there has chosen the new one, for other servers too.
+    const retiring = keyring.keys.length === 1 && source.kind === 'file' ? keyring.keys : keyring.keys.slice(1)
     if (retiring.length === 0) {
       throw new ShiplockError('CONFLICT', 'the key is a setting of this server, which only its owner can change', {
         hint: 'Put a new key before the old one in SHIPLOCK_SECRET_KEY (new,old), restart, and rotate again.',

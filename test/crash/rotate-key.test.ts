@@ -2,7 +2,7 @@ import { chmodSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { CRASH_POINTS } from '../../src/core/crash-points.ts'
-import { parseKeys } from '../../src/core/key-file.ts'
+import { parseKeys, writeKeys } from '../../src/core/key-file.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { Keyring } from '../../src/core/seal.ts'
 import type { Database } from '../../src/store/database.ts'
@@ -133,6 +133,17 @@ test('a start with another key than the database’s is refused, and so is a key
   })
   await server.start()
   expect(await openAll()).toBe(0)
+})
+
+test('with a second key in the file the first one is what everything is sealed with: no other is drawn', async () => {
+  const [before = Buffer.alloc(0)] = keysOnDisk()
+  const chosen = Buffer.from('ef'.repeat(32), 'hex')
+  await server.stop('server')
+  await writeKeys(join(server.dataDirectory, 'secret-key'), [chosen, before])
+  await server.start()
+  await server.call('POST', '/v1/server/keys/rotate')
+  await rotated(before)
+  expect(keysOnDisk()).toEqual([chosen])
 })
 
 test('a key that is a setting is rotated by its owner: new,old and a restart', async () => {
