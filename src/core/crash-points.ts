@@ -42,6 +42,8 @@ export const CRASH_POINTS = [
   'scale.ready-not-joined',
   'scale.joined-not-recorded',
   'scale.left-not-recorded',
+  'delivery.decided-not-recorded',
+  'delivery.recorded',
   'rotate-key.decided',
   'rotate-key.written',
   'rotate-key.batch-committed',

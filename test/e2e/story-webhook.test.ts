@@ -104,6 +104,27 @@ test('I5: the server dies after its answer: the delivery is decided after its re
   expect(again.body).toMatchObject({ verdict: 'duplicate', of: body.delivery })
 })
 
+test.each(['delivery.decided-not-recorded', 'delivery.recorded'] as const)(
+  'I5: kill -9 at %s: the push deploys exactly once',
+  async (point) => {
+    const before = sha
+    const version = `at ${point}`
+    sha = repo.commit(version)
+    await world.server.kill9()
+    await world.server.start({ SHIPLOCK_CRASH_AT: point })
+    hook = new HookClient({ webhook: hook, secret: hook.secret }, world.server.apiUrl)
+    const { body } = await hook.send(pushOf(before, sha))
+    await world.server.untilExit()
+    expect(world.server.endedBy).toBe('SIGKILL')
+    await world.server.start()
+    hook = new HookClient({ webhook: hook, secret: hook.secret }, world.server.apiUrl)
+    await settledBy(body.delivery)
+    expect((await world.server.ask('harbour', '/')).version).toBe(version)
+    const { items } = await world.server.call('GET', '/v1/deployments?service=harbour&limit=200')
+    expect(items.filter(({ trigger }: Deployment) => trigger.push?.commit === sha)).toHaveLength(1)
+  },
+)
+
 test('each of two quick pushes deploys its own commit, in order', async () => {
   const before = sha
   const third = repo.commit('v3')

@@ -293,6 +293,15 @@ describe('managing', () => {
     expect((await api.call('POST', '/v1/webhooks', { service: 'web', provider: 'github', repository: '--upload-pack=x' })).status).toBe(422)
   })
 
+  test('I9: a cursor that is none is refused, one that is goes on', async () => {
+    const cursor = Buffer.from('hook_\0').toString('base64url')
+    expect((await api.call('GET', `/v1/webhooks?cursor=${cursor}`)).status).toBe(400)
+    const first = await api.call('GET', '/v1/webhooks?limit=1')
+    const rest = await api.call('GET', `/v1/webhooks?limit=200&cursor=${first.body.next}`)
+    const all = await api.call('GET', '/v1/webhooks?limit=200')
+    expect([...first.body.items, ...rest.body.items]).toEqual(all.body.items)
+  })
+
   test('deleted, it is unknown', async () => {
     const other = await HookClient.create(api, 'web', { provider: 'gitea' })
     expect((await api.call('DELETE', `/v1/webhooks/${other.id}`)).status).toBe(204)

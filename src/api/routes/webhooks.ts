@@ -73,7 +73,7 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
     const rows = await listWebhooks(dependencies.database, {
       project: query.project ?? dependencies.defaults.project,
       service: query.service ?? null,
-      after: decodeCursor(query.cursor),
+      after: decodeWebhookCursor(query.cursor),
       limit: query.limit + 1,
     })
     return pageOf(
@@ -158,6 +158,12 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
       if (made === null) throw new Error('a replay was not written')
       return viewDelivery(made)
     }),
+}
+
+function decodeWebhookCursor(cursor: string | undefined): string | null {
+  const id = decodeCursor(cursor)
+  if (id !== null && !/^[\w-]{1,64}$/.test(id)) throw new ShiplockError('INPUT_INVALID', 'query.cursor: is not a cursor of this list')
+  return id
 }
 
 async function require(db: Queryable, id: string): Promise<WebhookRecord> {

@@ -1,3 +1,4 @@
+import { crashPoint } from '../../core/crash-points.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
 import type { PushEvent } from '../../domain/push.ts'
@@ -31,12 +32,15 @@ export function createDecider(dependencies: TriggerDependencies): Periodic {
 export async function decideNext(dependencies: TriggerDependencies): Promise<boolean> {
   let taken: WaitingDelivery | null = null
   try {
-    return await dependencies.database.transaction(async (tx) => {
+    const isDecided = await dependencies.database.transaction(async (tx) => {
       taken = await takeDelivery(tx)
       if (taken === null) return false
       await decideDelivery(dependencies, tx, taken)
+      crashPoint('delivery.decided-not-recorded')
       return true
     })
+    if (isDecided) crashPoint('delivery.recorded')
+    return isDecided
   } catch (error) {
     const delivery = taken as WaitingDelivery | null
     if (delivery === null || isTransient(error)) throw error
