@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { writeFileAtomic } from './atomic-file.ts'
 import { ShiplockError } from './errors.ts'
@@ -44,6 +45,15 @@ export async function loadKeys(path: string): Promise<Buffer[] | null> {
     )
   }
   return keys
+}
+
+/** At once, for a reader that can't wait; null = not to be had now. */
+export function readKeysAgain(path: string): Buffer[] | null {
+  try {
+    return parseKeys(readFileSync(path, 'utf8'))
+  } catch {
+    return null
+  }
 }
 
 export async function writeKeys(path: string, keys: readonly Uint8Array[]): Promise<void> {

@@ -64,6 +64,15 @@ describe('a keyring', () => {
     expect(ring.open(before)).toBe('kept')
   })
 
+  test('looks for a key again where it comes from when another server has rotated', () => {
+    let onDisk = [old]
+    const ring = new Keyring(onDisk, () => onDisk)
+    onDisk = [young, old]
+    expect(ring.open(new Keyring([young]).seal('sealed elsewhere'))).toBe('sealed elsewhere')
+    expect(ring.currentId).toEqual(keyId(young))
+    expect(() => ring.open(new Keyring([randomBytes(32)]).seal('x'))).toThrow('could not be opened')
+  })
+
   test('opens what was sealed before keys had ids, with whichever fits', () => {
     const nonce = randomBytes(12)
     const cipher = createCipheriv('aes-256-gcm', old, nonce)

@@ -27,8 +27,11 @@ export class Keyring implements Sealer {
   #keys: readonly Buffer[] = []
   /** Every key there ever was, so that what was read just before a key went can still be opened. */
   readonly #byId = new Map<string, Buffer>()
+  readonly #readAgain: () => readonly Uint8Array[] | null
 
-  constructor(keys: readonly Uint8Array[]) {
+  /** `readAgain`: the keys where they come from, asked for when one is missing: another server that shares them may have rotated. */
+  constructor(keys: readonly Uint8Array[], readAgain: () => readonly Uint8Array[] | null = () => null) {
+    this.#readAgain = readAgain
     this.use(keys)
   }
 
@@ -82,7 +85,13 @@ export class Keyring implements Sealer {
 
   #fitting(sealed: Buffer): Iterable<Buffer> {
     if (sealed[0] === VERSION_WITHOUT_ID) return this.#byId.values()
-    const key = sealed[0] === VERSION ? this.#byId.get(sealed.subarray(1, HEADER_BYTES).toString('hex')) : undefined
+    if (sealed[0] !== VERSION || sealed.length < HEADER_BYTES) return []
+    const id = sealed.subarray(1, HEADER_BYTES).toString('hex')
+    if (!this.#byId.has(id)) {
+      const present = this.#readAgain()
+      if (present?.some((key) => keyId(key).toString('hex') === id)) this.use(present)
+    }
+    const key = this.#byId.get(id)
     return key === undefined ? [] : [key]
   }
 

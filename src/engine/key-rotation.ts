@@ -122,7 +122,11 @@ export class KeyRotation {
     const isOurs = (key: SealingKey | undefined) => key?.state === 'retiring' && key.serverId === owner.serverId
     if (current !== undefined && current.state !== 'active') await this.#replaceCurrent(isOurs(current))
     await this.#forgetRetired(new Set(known.filter((key) => key.state === 'retired').map((key) => hex(key.id))))
-    const retiring = known.filter(isOurs).filter((key) => hex(key.id) !== keyring.currentId.toString('hex'))
+    // Whoever has the new key may go on: the server that began may never come back, and two at once do no harm.
+    const here = new Set(keyring.keys.map((key) => keyId(key).toString('hex')))
+    const retiring = known.filter(
+      (key) => key.state === 'retiring' && here.has(hex(key.id)) && hex(key.id) !== keyring.currentId.toString('hex'),
+    )
     if (retiring.length === 0) return
     await this.#resealAll(signal)
     for (const { id } of retiring) await this.#retire(id)
@@ -135,15 +139,14 @@ export class KeyRotation {
       logger.warn('the key of this server was rotated by another: set the new one and restart', { key: keyring.currentId.toString('hex') })
       return
     }
-    if (isOurs) {
+    const written = await loadKeys(source.path)
+    const isChanged = written?.[0] !== undefined && !keyId(written[0]).equals(keyring.currentId)
+    if (isOurs && !isChanged) {
       const fresh = randomBytes(KEY_BYTES)
       await writeKeys(source.path, [fresh, ...keyring.keys])
       crashPoint('rotate-key.written')
       keyring.use([fresh, ...keyring.keys])
-    } else {
-      const written = await loadKeys(source.path)
-      if (written !== null) keyring.use(written)
-    }
+    } else if (written !== null) keyring.use(written)
     await registerSealingKey(database, keyring.currentId)
   }
 

@@ -13,7 +13,7 @@ import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
 import { armCrashPoint } from '../core/crash-points.ts'
 import { acquireDirectoryLock } from '../core/directory-lock.ts'
-import { type KeySource, loadOrCreateKeys, parseKeys } from '../core/key-file.ts'
+import { type KeySource, loadOrCreateKeys, parseKeys, readKeysAgain } from '../core/key-file.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { randomId } from '../core/random-id.ts'
@@ -100,7 +100,9 @@ async function assemble(
   const { node, prepared: source } = await joinNode(database, settings, (directory) => keySource({ ...settings, dataDirectory: directory }))
   await registerServer(database, owner, hostname(), node.id)
   const token = await ensureAdminToken(database, data)
-  const sealer = new Keyring(source.kind === 'file' ? await loadOrCreateKeys(source.path) : (parseKeys(source.text) ?? []))
+  const sealer = new Keyring(source.kind === 'file' ? await loadOrCreateKeys(source.path) : (parseKeys(source.text) ?? []), () =>
+    source.kind === 'file' ? readKeysAgain(source.path) : null,
+  )
   const rotation = new KeyRotation({ database, owner, clock: systemClock, logger, keyring: sealer, source })
   await rotation.adopt()
 

@@ -135,6 +135,26 @@ test('a start with another key than the database’s is refused, and so is a key
   expect(await openAll()).toBe(0)
 })
 
+test('another server that shares the key goes on with what a killed one began, and reads what either has sealed', async () => {
+  const [before = Buffer.alloc(0)] = keysOnDisk()
+  await server.kill9()
+  await server.start({ SHIPLOCK_CRASH_AT: 'rotate-key.batch-committed' })
+  const other = await startTestServer({ env: { DATABASE_URL: postgres.url } })
+  await server.api('POST', '/v1/server/keys/rotate').catch(() => {})
+  await server.untilExit()
+  for (let round = 0; round < 5; round++) {
+    const { items } = await other.call('GET', '/v1/variables')
+    expect(items.every((one: { fingerprint: string | null }) => one.fingerprint !== null)).toBe(true)
+    await other.call('PUT', '/v1/variables', { variables: { [`OTHER_${round}`]: 'set by another server' }, secret: true })
+    values.set(`OTHER_${round}`, 'set by another server')
+  }
+  await eventually(() => expect(keysOnDisk()).toHaveLength(1), { withinMs: 30_000 })
+  expect(keysOnDisk()[0]?.equals(before)).toBe(false)
+  expect(await openAll()).toBe(0)
+  await other.stop('server')
+  await server.start()
+})
+
 test('with a second key in the file the first one is what everything is sealed with: no other is drawn', async () => {
   const [before = Buffer.alloc(0)] = keysOnDisk()
   const chosen = Buffer.from('ef'.repeat(32), 'hex')

@@ -30,10 +30,16 @@ export async function registerSealingKey(db: Queryable, id: Uint8Array): Promise
   await db.query(`insert into sealing_keys (id, state) values ($1, 'active') on conflict (id) do nothing`, [id])
 }
 
-/** The decision to rotate: from here on the server that made it goes on until the key is retired. False when one is retiring already. */
+/**
+ * The decision to rotate: from here on the server that made it goes on until the key is retired. False when one is retiring already;
+ * a decision that nobody has carried out for a minute may be made again, by another server too.
+ */
 export async function beginRetiring(tx: Queryable, ids: readonly Uint8Array[], serverId: string): Promise<boolean> {
   await tx.query('lock table sealing_keys in share row exclusive mode')
-  const [busy] = await tx.query(`select 1 from sealing_keys where state = 'retiring'`)
+  const [busy] = await tx.query(
+    `select 1 from sealing_keys where state = 'retiring' and (not (id = any($1::bytea[])) or changed_at > now() - interval '1 minute')`,
+    [ids],
+  )
   if (busy !== undefined) return false
   for (const id of ids) {
     await tx.query(
