@@ -5,6 +5,7 @@ import { type CliResult, runCli } from '../support/cli.ts'
 import { eventually } from '../support/eventually.ts'
 import { GitHost } from '../support/git-host.ts'
 import { HookClient, pushOf, SHA } from '../support/hook-client.ts'
+import { freePort } from '../support/server.ts'
 import type { StoryRepo } from '../support/story-repo.ts'
 import { StoryWorld } from '../support/story-world.ts'
 
@@ -16,10 +17,13 @@ let repo: StoryRepo
 let hook: HookClient
 let target: string
 let sha: string
+let hooksUrl: string
 
 beforeAll(async () => {
   host = await GitHost.start()
-  world = await StoryWorld.begin({ env: { SHIPLOCK_OUTGOING: 'any', SHIPLOCK_HEAD_CHECK: '1h' } })
+  hooksUrl = `http://127.0.0.1:${await freePort()}`
+  const settings = { SHIPLOCK_OUTGOING: 'any', SHIPLOCK_HEAD_CHECK: '1h', SHIPLOCK_HOOKS_LISTEN: new URL(hooksUrl).host }
+  world = await StoryWorld.begin({ env: settings })
   repo = world.repo('harbour')
   sha = repo.commit('v1')
 })
@@ -68,6 +72,16 @@ test('a webhook is made on the command line, which says where it goes, and a tes
   const notify = JSON.parse((await cli('notify', 'add', `${host.url}/told`, '--json', '--name', 'crew')).stdout)
   target = notify.target.id
   expect((await cli('notify', 'test', target)).stdout).toContain('taken')
+})
+
+test('the listener of its own takes webhooks and knows nothing else', async () => {
+  const outside = new HookClient({ webhook: hook, secret: hook.secret }, hooksUrl)
+  expect((await outside.send({ zen: 'from outside' }, { event: 'ping' })).status).toBe(200)
+  expect((await outside.send({ zen: 'from outside' }, { event: 'ping', secret: 'wrong' })).status).toBe(401)
+  for (const path of ['/v1/health', '/v1/webhooks', '/openapi.json', '/']) {
+    const headers = { authorization: `Bearer ${world.server.token}` }
+    expect((await fetch(`${hooksUrl}${path}`, { headers })).status, path).toBe(404)
+  }
 })
 
 test('a push deploys; the commit is marked pending, then successful with the address, and the crew is told', async () => {
