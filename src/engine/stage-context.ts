@@ -86,6 +86,7 @@ export async function instanceSpec(
     initFailure: run.initFailure,
     startCommands: run.startCommands,
     staticRoot: run.staticRoot,
+    host: target.host,
     port: run.port,
     env: await instanceVariables(dependencies, db, { target, deployment, release, config: release.config }),
     cpu: run.cpu,

@@ -48,6 +48,8 @@ export interface InstanceSpec {
   readonly initFailure: 'continue' | 'fail'
   readonly startCommands: readonly string[]
   readonly staticRoot: string | null
+  /** Where the service answers, for proxies that read it from containers. */
+  readonly host?: string
   /** Port that the app listens on; null = the runtime chooses and says it in PORT. */
   readonly port: number | null
   /** Complete, references resolved, SHIPLOCK_* included; PORT and SHIPLOCK_INSTANCE are the runtime's to set. */

@@ -8,6 +8,8 @@ import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
 import { ShiplockError } from '../core/errors.ts'
 import type { Logger } from '../core/log.ts'
+import type { ServiceEnvironmentId } from '../domain/ids.ts'
+import { traefikLabels } from '../edge/traefik/labels.ts'
 import { Periodic } from '../engine/periodic.ts'
 import { createImagePuller } from '../registry/pull-image.ts'
 import { ByArtifactRuntime } from '../runtimes/by-artifact.ts'
@@ -46,7 +48,14 @@ export async function composeRuntime(
   }
   const stateDirectory = containerDirectory(settings)
   const fetchImage = createImagePuller(engine, registryCredentials(settings))
-  const images = await DockerRuntime.prepare({ engine, stateDirectory, logger, reach: settings.containerAddress, fetchImage })
+  const images = await DockerRuntime.prepare({
+    engine,
+    stateDirectory,
+    logger,
+    reach: settings.containerAddress,
+    fetchImage,
+    front: frontLabels(settings),
+  })
   const ping = async () => {
     const was = engine.isReachable
     await engine.json('GET', '/version', { isRepeatable: false, timeoutMs: PING_MS }).catch(() => {})
@@ -65,6 +74,13 @@ export async function composeRuntime(
   const prefersImages = settings.runtime === 'docker'
   const runtime = new ByArtifactRuntime({ trees, images, isReachable: () => engine.isReachable, prefersImages })
   return { runtime, containers: images, begin: () => images.begin(), stop }
+}
+
+/** For a Traefik that finds containers by itself. */
+function frontLabels({ traefikNetwork: network, traefikEntryPoints: entryPoints, traefikCertResolver: certResolver }: Settings) {
+  if (network === null) return null
+  const labels = { network, entryPoints, certResolver }
+  return { network, labelsFor: (id: ServiceEnvironmentId, host: string, port: number) => traefikLabels(id, host, port, labels) }
 }
 
 function containerDirectory(settings: Settings): string {

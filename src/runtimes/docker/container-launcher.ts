@@ -1,7 +1,8 @@
-import type { ContainerEngine } from '../../container-engine/engine.ts'
+import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
 import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import type { Artifact } from '../../domain/deployment.ts'
+import type { ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
 import type { InstanceSpec, Labels } from '../runtime.ts'
 import { AddressBook } from './address-book.ts'
@@ -32,6 +33,8 @@ export interface LaunchRequest {
   readonly tree: string | null
   readonly env: Readonly<Record<string, string>>
   readonly port: number | null
+  /** Where its service answers; null = nobody shall find it by labels. */
+  readonly host: string | null
   readonly cpu: CpuClass
   readonly memoryMb: number
   readonly ociRuntime: string | null
@@ -40,7 +43,15 @@ export interface LaunchRequest {
   readonly signal: AbortSignal
 }
 
+/** Makes instances known to a proxy that finds containers by itself. */
+export interface FrontLabels {
+  /** The proxy's network, which containers join. */
+  readonly network: string
+  labelsFor(id: ServiceEnvironmentId, host: string, port: number): Readonly<Record<string, string>>
+}
+
 export interface LauncherOptions {
+  readonly front?: FrontLabels | null
   readonly engine: ContainerEngine
   readonly owner: string
   readonly clock: Clock
@@ -124,6 +135,7 @@ export class ContainerLauncher {
       await writeRecord(directory, record)
       const isNew = await this.containers.make(name, plan, request.present, signal)
       if (isNew && request.tree !== null) await putTree(this.engine, name, request.tree, signal)
+      if (request.host !== null) await this.#joinFront(name)
       return { plan, record, network }
     })
     return this.#start(name, made, directory, signal)
@@ -159,6 +171,28 @@ export class ContainerLauncher {
     }
   }
 
+  #frontLabels({ labels, host, port }: LaunchRequest): Readonly<Record<string, string>> {
+    const { front } = this.#options
+    return front === null || front === undefined || host === null || port === null
+      ? {}
+      : front.labelsFor(labels.serviceEnvironmentId, host, port)
+  }
+
+  async #joinFront(name: string): Promise<void> {
+    const network = this.#options.front?.network
+    if (network === undefined) return
+    try {
+      await this.engine.json('POST', `/networks/${encodeURIComponent(network)}/connect`, { body: { Container: name } })
+    } catch (error) {
+      // 403: it is in it already.
+      if (isRefusal(error, 403)) return
+      if (!isRefusal(error)) throw error
+      throw new ShiplockError('LAUNCH_FAILED', `the container can't join the network ${network} of Traefik: ${error.message}`, {
+        hint: `Make it: docker network create ${network}; or unset SHIPLOCK_TRAEFIK_NETWORK.`,
+      })
+    }
+  }
+
   #plan(request: LaunchRequest, network: ProjectNetwork, address: string | null): ContainerPlan {
     const { kind, id, labels, fence } = request
     return {
@@ -166,7 +200,7 @@ export class ContainerLauncher {
       ...request.command,
       workingDirectory: request.tree === null ? null : TREE_MOUNT,
       env: request.env,
-      labels: labelsFor(this.owner, kind, id, labels, fence),
+      labels: { ...labelsFor(this.owner, kind, id, labels, fence), ...this.#frontLabels(request) },
       cpu: request.cpu,
       memoryMb: request.memoryMb,
       ociRuntime: request.ociRuntime,

@@ -112,6 +112,7 @@ export class ContainerTasks {
       tree: spec.artifactDirectory,
       env,
       port: null,
+      host: null,
       cpu,
       memoryMb,
       ociRuntime: null,

@@ -46,6 +46,8 @@ export interface DockerRuntimeOptions {
   readonly logger: Logger
   readonly reach?: ReachSetting
   readonly fetchImage?: LauncherOptions['fetchImage']
+  /** null = no proxy reads labels. */
+  readonly front?: LauncherOptions['front']
   readonly clock?: Clock
 }
 
@@ -97,6 +99,7 @@ export class DockerRuntime implements Runtime {
       clock: this.#clock,
       reach: options.reach ?? 'auto',
       fetchImage: options.fetchImage ?? null,
+      front: options.front ?? null,
     })
     this.#tasks = new ContainerTasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
     this.#exits = new ExitWatch(options.engine, owner, this.#clock)
@@ -291,6 +294,7 @@ export class DockerRuntime implements Runtime {
       tree: spec.artifactDirectory,
       env,
       port,
+      host: spec.host ?? null,
       cpu,
       memoryMb,
       ociRuntime,
