@@ -11,7 +11,7 @@ export interface LeakRequest {
 
 /** One place where secrets stand. Never holds a value (I8). */
 export interface Leak {
-  /** Of an image `layer 3 of 7` or `image configuration`, of a tree the directory's name; '' = the tree itself. */
+  /** Of an image `layer <short digest>` or `image configuration`, of a tree the directory's name; '' = the tree itself. */
   readonly layer: string
   readonly path: string
   readonly names: readonly string[]
