@@ -152,6 +152,8 @@ export const LIMITS = {
   holdMs: 30 * SECOND,
   heldRequests: 1000,
   upstreamConnectMs: 5 * SECOND,
+  /** A connection that takes longer gets another target as a rival, if there is one. */
+  upstreamPatienceMs: 250,
   upstreamConnectionsPerTarget: 1024,
   edgeControlBytes: 4 * MiB,
   edgeControlConnections: 64,

@@ -1,20 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { LIMITS } from '../../core/limits.ts'
+import { Approach, type Traveller } from './approach.ts'
 import { type EdgeContext, isProbe, outerScheme } from './edge-context.ts'
 import { type EdgeErrorCode, errorPage } from './error-page.ts'
 import {
   type BodyFraming,
+  earlyHints,
   forwardedHeaderLines,
   GENERATION_HEADER,
+  isEventStream,
   PROBE_HEADER,
   type RawHeaders,
   requestHead,
   responseHeaders,
   safeTrailers,
+  without,
 } from './headers.ts'
 import type { LiveRoute, Parked } from './live-route.ts'
-import type { Flight, LiveTarget } from './live-target.ts'
+import type { LiveTarget } from './live-target.ts'
 import { RequestBody } from './request-body.ts'
 import type { RequestTarget } from './request-target.ts'
 import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
@@ -27,7 +31,7 @@ const ONE_WRITE_BYTES = 16 * 1024
  * One request and its answer. Claims a target, sends, streams back. It may try another target only while not one byte was sent, or,
  * for GET and HEAD without a body, while not one byte of the answer has come (DESIGN.md §9.4).
  */
-export class Exchange implements ExchangeSink, Flight, Parked {
+export class Exchange implements ExchangeSink, Traveller, Parked {
   readonly #context: EdgeContext
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -39,6 +43,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   #route: LiveRoute | null = null
   #claim: LiveTarget | null = null
   #generation = 0
+  #approach: Approach | null = null
   #connection: UpstreamConnection | null = null
   #attempts = 0
   #isOver = false
@@ -66,7 +71,7 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   }
 
   start() {
-    const route = this.#context.board.find(this.#target.host, this.#target.path)
+    const route = this.findRoute()
     if (route === null) return this.#refuse('unknown-host')
     this.#route = route
     if (route.record.held) return this.#park(route)
@@ -99,24 +104,46 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   }
 
   #attempt(route: LiveRoute) {
-    const claim = route.choose(this.#tried)
+    const claim = this.claimOn(route, [], false)
     if (claim === null) {
       const isFull = route.targets.some((target) => target.isFull)
       return this.#failWith(this.#tried.length > 0 ? 'instance-unreachable' : isFull ? 'overloaded' : 'no-instance')
     }
-    claim.flights.add(this)
-    this.#claim = claim
-    this.#generation = route.record.generation
-    this.#attempts += 1
-    if (!this.#isProbe) claim.requests += 1
     const idle = this.#attempts > 1 ? null : claim.takeIdle(this.#body.isEmpty && isRepeatable(this.#request.method))
-    const connection = idle ?? claim.open()
-    this.#connection = connection
-    connection.begin(this)
-    if (idle !== null) this.connected()
+    if (idle === null) this.#approach = new Approach(this.#context.board.watchers, this, claim)
+    else this.arrived(claim, idle)
   }
 
-  connected(): void {
+  findRoute(): LiveRoute | null {
+    return this.#context.board.find(this.#target.host, this.#target.path)
+  }
+
+  claimOn(route: LiveRoute, besides: readonly LiveTarget[], isAfresh: boolean): LiveTarget | null {
+    if (isAfresh) this.#attempts = 0
+    if (this.#attempts >= LIMITS.edgeAttempts) return null
+    const claim = route.choose(besides.length === 0 ? this.#tried : [...this.#tried, ...besides])
+    if (claim === null) return null
+    claim.claim(this, !this.#isProbe)
+    this.#route = route
+    this.#generation = route.record.generation
+    this.#attempts += 1
+    return claim
+  }
+
+  passOver(target: LiveTarget): void {
+    this.#tried.push(target)
+  }
+
+  stranded() {
+    this.#approach = null
+    if (!this.#isOver) this.#again()
+  }
+
+  arrived(claim: LiveTarget, connection: UpstreamConnection): void {
+    this.#approach = null
+    this.#claim = claim
+    this.#connection = connection
+    connection.begin(this)
     const { method = 'GET', rawHeaders, headers } = this.#request
     const context = this.#context
     const lines = forwardedHeaderLines(rawHeaders, headers.connection, {
@@ -126,8 +153,6 @@ export class Exchange implements ExchangeSink, Flight, Parked {
     })
     this.deadline = performance.now() + context.responseTimeoutMs
     context.waiting.add(this)
-    const connection = this.#connection
-    if (connection === null) return
     connection.sendHead(method, requestHead(method, this.#target.path, lines, this.#body.framing, null))
     this.#body.pumpInto(connection)
   }
@@ -227,14 +252,18 @@ export class Exchange implements ExchangeSink, Flight, Parked {
       // A reused connection that broke says nothing about the target; a refused one does.
       if (claim !== null && connection?.isUsed !== true) this.#tried.push(claim)
       this.#land()
-      const route = this.#context.board.find(this.#target.host, this.#target.path)
-      if (route === null) return this.#refuse('unknown-host')
-      this.#route = route
-      return route.record.held ? this.#park(route) : this.#attempt(route)
+      return this.#again()
     }
     if (this.#isHeadSent) return this.#abort()
     const isUnsent = connection === null || connection.bytesSent === 0
     this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : isUnsent ? 'instance-unreachable' : 'instance-failed')
+  }
+
+  #again() {
+    const route = this.findRoute()
+    if (route === null) return this.#refuse('unknown-host')
+    this.#route = route
+    return route.record.held ? this.#park(route) : this.#attempt(route)
   }
 
   timeOut() {
@@ -323,6 +352,8 @@ export class Exchange implements ExchangeSink, Flight, Parked {
   #land(): void {
     clearTimeout(this.#cutTimer ?? undefined)
     this.#context.waiting.delete(this)
+    this.#approach?.cancel()
+    this.#approach = null
     this.#claim?.land(this)
     this.#claim = null
     if (this.#isOver) this.#connection = null
@@ -358,29 +389,4 @@ export class Exchange implements ExchangeSink, Flight, Parked {
 
 function isRepeatable(method: string | undefined): boolean {
   return method === 'GET' || method === 'HEAD'
-}
-
-function isEventStream(rawHeaders: RawHeaders): boolean {
-  let isEvents = false
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? ''
-    // Both names have their own length; compressed events have no boundary that could be seen.
-    if (name.length === 12 && name.toLowerCase() === 'content-type') isEvents = /^text\/event-stream\b/i.test(rawHeaders[index + 1] ?? '')
-    else if (name.length === 16 && name.toLowerCase() === 'content-encoding') return false
-  }
-  return isEvents
-}
-
-function without(headers: readonly string[], unwanted: string): string[] {
-  return headers.filter((_, index) => headers[index - (index % 2)]?.toLowerCase() !== unwanted)
-}
-
-/** node:http takes links only, and checks them. */
-function earlyHints(headers: RawHeaders): { readonly link: string[] } {
-  const links: string[] = []
-  for (let index = 0; index + 1 < headers.length; index += 2) {
-    const name = (headers[index] ?? '').toLowerCase()
-    if (name === 'link') links.push(headers[index + 1] ?? '')
-  }
-  return { link: links }
 }

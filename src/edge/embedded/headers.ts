@@ -146,3 +146,28 @@ export function safeTrailers(rawTrailers: RawHeaders): [string, string][] {
   }
   return kept
 }
+
+export function isEventStream(rawHeaders: RawHeaders): boolean {
+  let isEvents = false
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    // Both names have their own length; compressed events have no boundary that could be seen.
+    if (name.length === 12 && name.toLowerCase() === 'content-type') isEvents = /^text\/event-stream\b/i.test(rawHeaders[index + 1] ?? '')
+    else if (name.length === 16 && name.toLowerCase() === 'content-encoding') return false
+  }
+  return isEvents
+}
+
+export function without(headers: readonly string[], unwanted: string): string[] {
+  return headers.filter((_, index) => headers[index - (index % 2)]?.toLowerCase() !== unwanted)
+}
+
+/** node:http takes links only, and checks them. */
+export function earlyHints(headers: RawHeaders): { readonly link: string[] } {
+  const links: string[] = []
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = (headers[index] ?? '').toLowerCase()
+    if (name === 'link') links.push(headers[index + 1] ?? '')
+  }
+  return { link: links }
+}

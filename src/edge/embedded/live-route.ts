@@ -8,6 +8,11 @@ export interface Parked {
   refuse(): void
 }
 
+/** Whoever must think again when any route has changed. */
+export interface RouteWatcher {
+  routeChanged(): void
+}
+
 /** Counters of one worker for one route since its last swap. */
 export interface RouteCounters {
   requests: number

@@ -33,6 +33,12 @@ export class LiveTarget implements ConnectionOwner {
     return this.#idle.length
   }
 
+  /** In the tick in which it was chosen (DESIGN.md §9.1). Probes are not counted as requests. */
+  claim(flight: Flight, isCounted: boolean): void {
+    this.flights.add(flight)
+    if (isCounted) this.requests += 1
+  }
+
   /** Newest first, so that few connections stay warm and old ones run out. Null = make a fresh one. */
   takeIdle(isRepeatable: boolean): UpstreamConnection | null {
     const now = performance.now()

@@ -2,7 +2,7 @@ import { LIMITS } from '../../core/limits.ts'
 import type { InstanceId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { RouteTraffic, Target } from '../edge.ts'
 import type { RouteRecord } from '../route-ledger.ts'
-import { LiveRoute } from './live-route.ts'
+import { LiveRoute, type RouteWatcher } from './live-route.ts'
 import { LiveTarget } from './live-target.ts'
 import { RouteIndex } from './route-index.ts'
 
@@ -35,6 +35,8 @@ export class Switchboard {
   readonly #routes = new Map<ServiceEnvironmentId, LiveRoute>()
   readonly #targets = new Map<string, LiveTarget>()
   readonly #workers: number
+  /** Told after every change, once all of it is visible. */
+  readonly watchers = new Set<RouteWatcher>()
   #index = new RouteIndex<LiveRoute>([])
   #prepared: TableStep | null = null
   #version = -1
@@ -68,6 +70,7 @@ export class Switchboard {
     this.#prepared = null
     for (const id of [...this.#routes.keys()]) if (!present.has(id)) this.#apply(id, null)
     for (const route of snapshot.routes) this.#apply(route.id, route)
+    this.#tellWatchers()
   }
 
   /** Phase one of a change: it is here and understood, nothing has changed yet. */
@@ -84,6 +87,7 @@ export class Switchboard {
     this.#version = version
     this.#prepared = null
     this.#apply(step.routeId, step.route)
+    this.#tellWatchers()
   }
 
   traffic(routeId: ServiceEnvironmentId): WorkerTraffic | null {
@@ -161,6 +165,10 @@ export class Switchboard {
     for (const [key, target] of this.#targets) {
       if (!used.has(target) && target.flights.size === 0 && target.idleConnections === 0) this.#targets.delete(key)
     }
+  }
+
+  #tellWatchers(): void {
+    for (const watcher of [...this.watchers]) watcher.routeChanged()
   }
 
   #reindex(): void {

@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { LIMITS } from '../../core/limits.ts'
+import { Approach, type Traveller } from './approach.ts'
 import { type EdgeContext, isProbe, outerScheme } from './edge-context.ts'
 import { type EdgeErrorCode, errorPage } from './error-page.ts'
 import { forwardedHeaderLines, PROBE_HEADER, type RawHeaders, requestHead, responseHeaders } from './headers.ts'
 import type { LiveRoute } from './live-route.ts'
-import type { Flight, LiveTarget } from './live-target.ts'
+import type { LiveTarget } from './live-target.ts'
 import type { RequestTarget } from './request-target.ts'
 import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
 import type { ExchangeSink, UpstreamConnection } from './upstream-connection.ts'
@@ -15,7 +16,7 @@ import { CLOSE_1012, FrameBoundary } from './websocket-frames.ts'
  * An upgrade (websocket and others) and the tunnel behind it. It claims its target like any request and counts as in flight until
  * either side ends. A drain closes a websocket with 1012 between two frames (DESIGN.md §9.5).
  */
-export class Tunnel implements ExchangeSink, Flight {
+export class Tunnel implements ExchangeSink, Traveller {
   readonly #context: EdgeContext
   readonly #request: IncomingMessage
   readonly #client: Socket
@@ -25,6 +26,7 @@ export class Tunnel implements ExchangeSink, Flight {
   readonly #tried: LiveTarget[] = []
   #route: LiveRoute | null = null
   #claim: LiveTarget | null = null
+  #approach: Approach | null = null
   #connection: UpstreamConnection | null = null
   #instance: Socket | null = null
   #frames: FrameBoundary | null = null
@@ -46,7 +48,7 @@ export class Tunnel implements ExchangeSink, Flight {
   }
 
   start() {
-    const route = this.#context.board.find(this.#target.host, this.#target.path)
+    const route = this.findRoute()
     if (route === null) return this.#refuse('unknown-host')
     this.#route = route
     if (route.record.held) return this.#wait(route)
@@ -67,17 +69,39 @@ export class Tunnel implements ExchangeSink, Flight {
   #attempt(route: LiveRoute) {
     if (!this.#isCounted) route.counters.requests += 1
     this.#isCounted = true
-    const claim = this.#tried.length >= LIMITS.edgeAttempts ? null : route.choose(this.#tried)
+    const claim = this.claimOn(route, [], false)
     if (claim === null) return this.#failWith(this.#tried.length > 0 ? 'instance-unreachable' : 'no-instance')
-    claim.flights.add(this)
-    claim.requests += 1
-    this.#claim = claim
-    this.#connection = claim.open()
-    this.#connection.begin(this)
+    this.#approach = new Approach(this.#context.board.watchers, this, claim)
+  }
+
+  findRoute(): LiveRoute | null {
+    return this.#context.board.find(this.#target.host, this.#target.path)
+  }
+
+  claimOn(route: LiveRoute, besides: readonly LiveTarget[], isAfresh: boolean): LiveTarget | null {
+    if (isAfresh) this.#tried.length = 0
+    const claim = this.#tried.length + besides.length >= LIMITS.edgeAttempts ? null : route.choose([...this.#tried, ...besides])
+    if (claim === null) return null
+    claim.claim(this, true)
+    this.#route = route
+    return claim
+  }
+
+  passOver(target: LiveTarget): void {
+    this.#tried.push(target)
+  }
+
+  stranded() {
+    this.#approach = null
+    if (!this.#isOver) this.start()
   }
 
   // ── the instance's side
-  connected(): void {
+  arrived(claim: LiveTarget, connection: UpstreamConnection): void {
+    this.#approach = null
+    this.#claim = claim
+    this.#connection = connection
+    connection.begin(this)
     const { method = 'GET', rawHeaders, headers } = this.#request
     const lines = forwardedHeaderLines(rawHeaders, headers.connection, {
       clientAddress: this.#client.remoteAddress ?? 'unknown',
@@ -88,7 +112,7 @@ export class Tunnel implements ExchangeSink, Flight {
     this.#context.waiting.add(this)
     // h2c is an offer that may be ignored (RFC 9110 §7.8), and through a tunnel it would hide requests from the edge.
     const upgrade = headers.upgrade?.toLowerCase() === 'h2c' ? null : (headers.upgrade ?? null)
-    this.#connection?.sendHead(method, requestHead(method, this.#target.path, withoutSettings(lines), 'none', upgrade))
+    connection.sendHead(method, requestHead(method, this.#target.path, withoutSettings(lines), 'none', upgrade))
   }
 
   upgraded(head: ResponseHead, instance: Socket, rest: Buffer): void {
@@ -178,14 +202,8 @@ export class Tunnel implements ExchangeSink, Flight {
 
   failed(error: Error) {
     if (this.#isOver) return
-    const connection = this.#connection
     this.#connection = null
     this.#context.waiting.delete(this)
-    if (connection !== null && connection.bytesSent === 0 && this.#claim !== null) {
-      this.#tried.push(this.#claim)
-      this.#land()
-      return this.start()
-    }
     if (this.#isHeadSent) return this.#end()
     this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : 'instance-failed')
   }
@@ -245,6 +263,8 @@ export class Tunnel implements ExchangeSink, Flight {
   #land(): void {
     if (this.#isOver) clearTimeout(this.#cutTimer ?? undefined)
     this.#context.waiting.delete(this)
+    this.#approach?.cancel()
+    this.#approach = null
     this.#claim?.land(this)
     this.#claim = null
   }

@@ -6,7 +6,6 @@ import { type ResponseHead, ResponseParser, type ResponseSink, ResponseSyntaxErr
 
 /** What one exchange learns from its connection. After `end`, `upgraded` or `failed` nothing more comes. */
 export interface ExchangeSink {
-  connected(): void
   information(status: number, headers: RawHeaders): void
   head(head: ResponseHead): void
   data(chunk: Buffer): void
@@ -15,6 +14,14 @@ export interface ExchangeSink {
   end(trailers: RawHeaders): void
   upgraded(head: ResponseHead, socket: Socket, rest: Buffer): void
   failed(error: Error): void
+}
+
+/** Who waits for a new connection. One of `connected` and `failed` comes, once. */
+export interface ConnectWatcher {
+  connected(connection: UpstreamConnection): void
+  /** The patience has run out; it goes on trying. */
+  slow(connection: UpstreamConnection): void
+  failed(connection: UpstreamConnection): void
 }
 
 /** Room that the pool gives back or takes away. */
@@ -32,7 +39,7 @@ export class UpstreamConnection implements ResponseSink {
   readonly #parser = new ResponseParser(this)
   readonly #owner: ConnectionOwner
   #sink: ExchangeSink | null = null
-  #isConnected = false
+  #watcher: ConnectWatcher | null = null
   #isReusable = false
   #isClosed = false
   #isTunnel = false
@@ -49,22 +56,16 @@ export class UpstreamConnection implements ResponseSink {
   constructor(target: Target, owner: ConnectionOwner) {
     this.#owner = owner
     this.#socket = connect({ host: target.host, port: target.port, noDelay: true })
-    this.#connectTimer = setTimeout(() => {
-      this.#fail(Object.assign(new Error('the instance did not accept the connection in time'), { code: 'ETIMEDOUT' }))
-    }, LIMITS.upstreamConnectMs)
     this.#socket.once('connect', () => {
       clearTimeout(this.#connectTimer ?? undefined)
-      this.#isConnected = true
-      this.#sink?.connected()
+      const watcher = this.#watcher
+      this.#watcher = null
+      watcher?.connected(this)
     })
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
     this.#socket.on('end', () => this.#ended())
     this.#socket.on('error', (error) => this.#fail(error))
     this.#socket.on('close', () => this.#fail(new Error('the instance closed the connection')))
-  }
-
-  get isConnected(): boolean {
-    return this.#isConnected
   }
 
   /** True when nothing has arrived or broken while it lay idle. */
@@ -76,7 +77,18 @@ export class UpstreamConnection implements ResponseSink {
     return this.#socket
   }
 
-  /** Takes it for an exchange; `sink.connected` follows when it is new, otherwise `sendHead` may be called at once. */
+  /** For a new one: tells when it stands. The whole wait is bounded by `LIMITS.upstreamConnectMs`. */
+  watch(watcher: ConnectWatcher, patienceMs: number): void {
+    this.#watcher = watcher
+    this.#connectTimer = setTimeout(() => {
+      this.#connectTimer = setTimeout(() => {
+        this.#fail(Object.assign(new Error('the instance did not accept the connection in time'), { code: 'ETIMEDOUT' }))
+      }, LIMITS.upstreamConnectMs - patienceMs)
+      watcher.slow(this)
+    }, patienceMs)
+  }
+
+  /** Takes one that stands for an exchange. */
   begin(sink: ExchangeSink): void {
     this.#sink = sink
     this.#isReusable = false
@@ -132,6 +144,7 @@ export class UpstreamConnection implements ResponseSink {
 
   destroy(): void {
     this.#sink = null
+    this.#watcher = null
     this.#close()
     this.#socket.destroy()
   }
@@ -201,11 +214,13 @@ export class UpstreamConnection implements ResponseSink {
   }
 
   #fail(error: Error): void {
-    const sink = this.#sink
+    const [sink, watcher] = [this.#sink, this.#watcher]
     this.#sink = null
+    this.#watcher = null
     this.#close()
     this.#socket.destroy()
     sink?.failed(error)
+    watcher?.failed(this)
   }
 
   #close(): void {

@@ -1,0 +1,106 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { InstanceId } from '../../src/domain/ids.ts'
+import { type BlackHole, startBlackHole } from '../support/black-hole.ts'
+import { closeEdges, type EdgeFixture, HOST, ROUTE, startEdge, swapTo, targetOf } from '../support/edge-fixture.ts'
+import { exchangeRaw, OK, type RawApp, rawClient, startRawApp, statusOf } from '../support/edge-raw.ts'
+import { eventually } from '../support/eventually.ts'
+
+let fixture: EdgeFixture
+let hole: BlackHole
+let instances = 0
+const closing: (() => unknown)[] = []
+
+beforeAll(async () => {
+  ;[fixture, hole] = await Promise.all([startEdge({ workers: 1 }), startBlackHole()])
+})
+afterAll(async () => {
+  await hole.close()
+  await closeEdges()
+})
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close()
+})
+
+const UPGRADE = 'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==\r\n'
+const request = (method: 'GET' | 'POST' | 'upgrade') => {
+  if (method === 'POST') return `POST / HTTP/1.1\r\nhost: ${HOST}\r\ncontent-length: 5\r\n\r\nhello`
+  return `GET / HTTP/1.1\r\nhost: ${HOST}\r\n${method === 'GET' ? '' : UPGRADE}\r\n`
+}
+const name = (kind: string) => `${kind}${instances++}`
+const inFlight = async (instance: string) =>
+  (await fixture.edge.traffic(ROUTE))?.targets.find((target) => target.instanceId === `ins_${instance}`)?.inFlight ?? 0
+
+async function app(): Promise<RawApp> {
+  const started = await startRawApp(() => OK)
+  closing.push(() => started.close())
+  return started
+}
+
+/** A request that has claimed an instance which never accepts. */
+async function stuck(method: Parameters<typeof request>[0]) {
+  const dead = name('dead')
+  await fixture.edge.swap(swapTo([targetOf(dead, hole.port)]))
+  const client = await rawClient(fixture.port)
+  closing.push(() => client.socket.destroy())
+  client.socket.write(request(method))
+  await eventually(async () => (await inFlight(dead)) === 1)
+  return { client, dead: `ins_${dead}` as InstanceId, startedAt: performance.now() }
+}
+
+test.for(['GET', 'POST', 'upgrade'] as const)(
+  'I3: %s on its way to an instance that never accepts goes to the new one with the swap',
+  async (method) => {
+    const alive = await app()
+    const { client, dead, startedAt } = await stuck(method)
+    await fixture.edge.swap(swapTo([targetOf(name('alive'), alive.port)]))
+    // Before anything is cut: the claim has landed with the swap.
+    expect(await fixture.edge.drain(ROUTE, [dead], { timeoutMs: 60_000, fence: 1 })).toMatchObject({ cutConnections: 0 })
+    await client.until(/^HTTP\/1\.1 200/)
+    expect(performance.now() - startedAt).toBeLessThan(4000)
+    if (method === 'POST') expect(alive.received().match(/\r\n\r\nhello/g)).toHaveLength(1)
+  },
+)
+
+test('I3: a request on its way waits through a hold', async () => {
+  const alive = await app()
+  const { client } = await stuck('POST')
+  await fixture.edge.swap(swapTo([]))
+  await fixture.edge.hold(ROUTE, { maxMs: 30_000, fence: 1 })
+  await fixture.edge.swap(swapTo([targetOf(name('alive'), alive.port)]))
+  await client.until(/^HTTP\/1\.1 200/)
+})
+
+test.for(['GET', 'POST', 'upgrade'] as const)(
+  '%s tries another instance beside one that is slow to accept; only one gets it',
+  async (method) => {
+    const alive = await app()
+    const [dead, good] = [name('dead'), name('alive')]
+    await fixture.edge.swap(swapTo([targetOf(dead, hole.port), targetOf(good, alive.port)]))
+    const startedAt = performance.now()
+    for (let count = 0; count < 4; count++) expect(statusOf(await exchangeRaw(fixture.port, request(method)))).toBe(200)
+    expect(performance.now() - startedAt).toBeLessThan(4000)
+    expect(alive.received().match(/ HTTP\/1\.1\r/g)).toHaveLength(4)
+    expect(await fixture.edge.traffic(ROUTE)).toMatchObject({ requests: 4, failures: 0 })
+    await eventually(async () => (await inFlight(dead)) === 0 && (await inFlight(good)) === 0)
+  },
+)
+
+test('a client that goes away leaves no claim on an instance that never accepts', async () => {
+  const { client, dead } = await stuck('GET')
+  client.socket.destroy()
+  await eventually(async () => (await inFlight(dead.slice('ins_'.length))) === 0)
+})
+
+test('with one instance only a request waits for it, up to the bound', async () => {
+  await fixture.edge.swap(swapTo([targetOf(name('dead'), hole.port)]))
+  const startedAt = performance.now()
+  const answer = await exchangeRaw(fixture.port, request('GET'))
+  expect(answer).toContain('x-shiplock-error: instance-unreachable')
+  expect(performance.now() - startedAt).toBeGreaterThan(4500)
+})
+
+test('with one instance only a request that waits is served once the instance accepts', async () => {
+  const { client } = await stuck('GET')
+  hole.wake()
+  await client.until(/^HTTP\/1\.1 200[\s\S]*late/)
+})
