@@ -49,6 +49,31 @@ describe('table', () => {
     ).map(stripVTControlCharacters)
     expect(lines).toEqual(['NAME    STATE', 'web     failed', 'worker  live'])
   })
+
+  const deliveries = [['del_1', 'the push is older than the last one that was decided'] as const]
+  const plain = (header: string) => header
+
+  test('the text of the last column is wrapped beside the others where there is room', () => {
+    expect(table(['DELIVERY', 'WHY'], deliveries, plain, 40)).toEqual([
+      'DELIVERY  WHY',
+      'del_1     the push is older than the',
+      '          last one that was decided',
+    ])
+  })
+
+  test('and below them where there is none', () => {
+    expect(table(['DELIVERY', 'WHY'], deliveries, plain, 34)).toEqual([
+      'DELIVERY',
+      'del_1',
+      '    the push is older than the',
+      '    last one that was decided',
+    ])
+  })
+
+  test('nothing is wrapped without a terminal, and a word without spaces is cut into lines', () => {
+    expect(table(['A', 'B'], [['x', 'y'.repeat(500)]], plain)[1]).toHaveLength(503)
+    expect(table(['A', 'B'], [['x', 'y'.repeat(60)]], plain, 43)).toEqual(['A  B', `x  ${'y'.repeat(40)}`, `   ${'y'.repeat(20)}`])
+  })
 })
 
 describe('fitted', () => {

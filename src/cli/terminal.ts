@@ -13,6 +13,7 @@ export interface Terminal {
   /** Progress may be drawn in place. */
   readonly isLive: boolean
   readonly isJson: boolean
+  /** Of the terminal; without end where there is none, so that pipes and files lose nothing. */
   readonly columns: number
   readonly colors: ReturnType<typeof createColors>
   /** A line for people; nothing with --json. */
@@ -53,6 +54,7 @@ export function createTerminal(
     isLive: isTty && !options.json && options.env.TERM !== 'dumb' && !options.env.CI,
     isJson: options.json,
     get columns() {
+      if (!isTty) return Number.POSITIVE_INFINITY
       return stdout.columns > 0 ? stdout.columns : COLUMNS_DEFAULT
     },
     colors: createColors(isColored && !options.json),

@@ -21,7 +21,7 @@ async function shiplock(line: string, options: { readonly token?: string; readon
     program: 'shiplock',
     isLive: false,
     isJson: false,
-    columns: 100,
+    columns: Number.POSITIVE_INFINITY,
     colors: plain,
     print: (text = '') => void out.push(text),
     draw: (text) => void out.push(text),

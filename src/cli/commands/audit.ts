@@ -36,6 +36,7 @@ export async function audit(options: AuditOptions, { connect, terminal }: CliCon
     printable(entry.target ?? ''),
     Object.keys(entry.data).length === 0 ? '' : printable(JSON.stringify(entry.data)),
   ])
-  for (const line of table(['TIME (UTC)', 'WHO', 'FROM', 'DID', 'PROJECT', 'TO', 'WITH'], rows, terminal.colors.dim)) terminal.print(line)
+  for (const line of table(['TIME (UTC)', 'WHO', 'FROM', 'DID', 'PROJECT', 'TO', 'WITH'], rows, terminal.colors.dim, terminal.columns))
+    terminal.print(line)
   return EXIT_CODES.ok
 }

@@ -61,7 +61,7 @@ export async function freezes(options: CommonOptions, { connect, terminal }: Cli
     formatAgo(item.createdAt, now),
     printable(item.reason),
   ])
-  for (const line of table(['WHERE', 'UNTIL', 'BY', 'SINCE', 'REASON'], rows, terminal.colors.dim)) terminal.print(line)
+  for (const line of table(['WHERE', 'UNTIL', 'BY', 'SINCE', 'REASON'], rows, terminal.colors.dim, terminal.columns)) terminal.print(line)
   return EXIT_CODES.ok
 }
 

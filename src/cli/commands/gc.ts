@@ -20,7 +20,7 @@ export async function gc(options: GcOptions, context: CliContext): Promise<numbe
   return EXIT_CODES.ok
 }
 
-function render({ dryRun, bytes, removed, images, kept, full }: Garbage, { colors }: Terminal): string[] {
+function render({ dryRun, bytes, removed, images, kept, full }: Garbage, { colors, columns }: Terminal): string[] {
   const rows = images.map((image) => [image.id.slice(7, 19), formatBytes(image.bytes), image.names[0] ?? '', image.why].map(printable))
   const rest = [
     ...(removed.buildCacheBytes > 0 ? [`${formatBytes(removed.buildCacheBytes)} of build cache`] : []),
@@ -28,7 +28,7 @@ function render({ dryRun, bytes, removed, images, kept, full }: Garbage, { color
   ]
   const what = [`${images.length} ${images.length === 1 ? 'image' : 'images'}`, ...rest].join(', ')
   return [
-    ...(rows.length > 0 ? table(['IMAGE', 'SIZE', 'NAME', 'WHY'], rows, colors.dim) : []),
+    ...(rows.length > 0 ? table(['IMAGE', 'SIZE', 'NAME', 'WHY'], rows, colors.dim, columns) : []),
     dryRun ? `Would go: ${what}, at most ${formatBytes(bytes)}` : `${colors.green('✔')} ${formatBytes(bytes)} reclaimed: ${what}`,
     colors.dim(`${kept} ${kept === 1 ? 'image stays' : 'images stay'}: live, standby, kept releases, in progress`),
     ...(full === null ? [] : [colors.yellow(`Nothing new is built: ${printable(full)}`)]),

@@ -47,7 +47,12 @@ export async function notifyList({ project }: CommonOptions, { connect, terminal
   if (terminal.isJson) terminal.json({ targets: items })
   if (items.length === 0) terminal.print('Nobody is told anything. `shiplock notify add URL` changes that.')
   else
-    for (const line of table(['TARGET', 'NAME', 'WHERE', 'KIND', 'ADDRESS', 'ABOUT', 'LAST'], items.map(row), terminal.colors.dim))
+    for (const line of table(
+      ['TARGET', 'NAME', 'WHERE', 'KIND', 'ADDRESS', 'ABOUT', 'LAST'],
+      items.map(row),
+      terminal.colors.dim,
+      terminal.columns,
+    ))
       terminal.print(line)
   return EXIT_CODES.ok
 }

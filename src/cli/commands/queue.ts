@@ -23,7 +23,8 @@ export async function queue(_options: CommonOptions, { connect, terminal }: CliC
     formatAgo(entry.since, now),
     printable(entry.waitsFor),
   ])
-  for (const line of table(['PLACE', 'DEPLOYMENT', 'SERVICE', 'STATUS', 'SINCE', 'WHY'], rows, colors.dim)) terminal.print(line)
+  for (const line of table(['PLACE', 'DEPLOYMENT', 'SERVICE', 'STATUS', 'SINCE', 'WHY'], rows, colors.dim, terminal.columns))
+    terminal.print(line)
   return EXIT_CODES.ok
 }
 

@@ -50,7 +50,7 @@ export function renderScan(scan: Scan, { colors, columns }: Pick<Terminal, 'colo
     fitted(`${finding.package} ${finding.installed}`, 40),
     finding.fixed === null ? colors.dim('no fix yet') : fitted(finding.fixed, 24),
     stateInWords(finding),
-    fitted(finding.title ?? finding.target, Math.max(20, columns - 120)),
+    fitted(finding.title ?? finding.target, TITLE_SHOWN),
   ])
   return [
     head,
@@ -58,10 +58,12 @@ export function renderScan(scan: Scan, { colors, columns }: Pick<Terminal, 'colo
       `    ${report.scanner} ${printable(report.version ?? '')}${database}, ${formatAgo(report.scannedAt, Date.now())}; ${packages} packages in ${report.targets.length} places`,
     ),
     ...report.notes.map((note) => `    ${colors.yellow('!')} ${printable(note)}`),
-    ...(rows.length === 0 ? [] : table(['    SEVERITY', 'ID', 'PACKAGE', 'FIXED IN', 'POLICY', 'WHAT'], rows, colors.dim)),
+    ...(rows.length === 0 ? [] : table(['    SEVERITY', 'ID', 'PACKAGE', 'FIXED IN', 'POLICY', 'WHAT'], rows, colors.dim, columns)),
     ...(hidden > 0 ? [colors.dim(`    ${hidden} more below what any policy is about; --all shows them`)] : []),
   ]
 }
+
+const TITLE_SHOWN = 300
 
 function stateInWords({ state, waiver }: Scan['findings'][number]): string {
   if (waiver === null) return state

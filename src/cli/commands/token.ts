@@ -73,11 +73,12 @@ function show(tokens: readonly Token[], terminal: CliContext['terminal']): void 
     token.member === null ? token.name : `${token.name} of ${token.member}`,
     placeOf(token),
     token.role,
-    token.verbs.join(','),
     token.lastUsedAt === null ? 'never' : formatAgo(token.lastUsedAt, now),
     endOf(token).replace(/^until /, ''),
+    token.verbs.join(', '),
   ])
-  for (const line of table(['TOKEN', 'NAME', 'WHERE', 'ROLE', 'MAY', 'USED', 'UNTIL'], rows, terminal.colors.dim)) terminal.print(line)
+  const headers = ['TOKEN', 'NAME', 'WHERE', 'ROLE', 'USED', 'UNTIL', 'MAY']
+  for (const line of table(headers, rows, terminal.colors.dim, terminal.columns)) terminal.print(line)
 }
 
 const placeOf = (token: Token) =>

@@ -175,10 +175,12 @@ function renderDeliveries(items: readonly Delivery[], { colors, columns }: Termi
     fitted(delivery.event, 20),
     formatBytes(delivery.bytes),
     colorVerdict(delivery.verdict, colors),
-    fitted([...delivery.deploymentIds, delivery.reason].join(' '), Math.max(40, columns - 80)),
+    fitted([...delivery.deploymentIds, delivery.reason].join(' '), REASON_SHOWN),
   ])
-  return table(['DELIVERY', 'CAME', 'EVENT', 'SIZE', 'VERDICT', 'WHY'], rows, colors.dim)
+  return table(['DELIVERY', 'CAME', 'EVENT', 'SIZE', 'VERDICT', 'WHY'], rows, colors.dim, columns)
 }
+/** Of a verdict's reason with the deployments that came of it. */
+const REASON_SHOWN = 1000
 
 function colorVerdict(verdict: Delivery['verdict'], colors: Terminal['colors']): string {
   if (verdict === 'queued') return colors.green(verdict)
