@@ -27,6 +27,7 @@ import { notificationHandlers } from './routes/notifications.ts'
 import { projectHandlers } from './routes/projects.ts'
 import { queueHandlers } from './routes/queue.ts'
 import { releaseHandlers } from './routes/releases.ts'
+import { removalHandlers } from './routes/removals.ts'
 import { repositoryHandlers } from './routes/repositories.ts'
 import { scaleHandlers } from './routes/scale.ts'
 import { scanHandlers } from './routes/scans.ts'
@@ -56,6 +57,7 @@ const HANDLERS: Handlers = {
   ...eventHandlers,
   ...variableHandlers,
   ...projectHandlers,
+  ...removalHandlers,
   ...memberHandlers,
   ...tokenHandlers,
   ...auditHandlers,

@@ -93,6 +93,7 @@ export function viewService(record: ServiceRecord, urlOf: (host: string) => stri
         ? null
         : { release: record.live_release, deploymentId: record.live_deployment_id, since: record.live_since },
     hold: record.hold,
+    removing: record.removing,
     instances: {
       serving: record.serving,
       starting: record.starting,

@@ -4,6 +4,7 @@ import { audit } from './commands/audit.ts'
 import { environmentBranch, environmentCreate, environmentList } from './commands/environment.ts'
 import { memberAdd, memberList, memberRemove, memberRole } from './commands/member.ts'
 import { projectCreate, projectDelete, projectLimits, projectList } from './commands/project.ts'
+import { environmentDelete, type RemoveOptions, serviceRemove } from './commands/remove.ts'
 import { tokenCreate, tokenList, tokenRevoke, tokenShow } from './commands/token.ts'
 import { common, type Runner } from './common-options.ts'
 
@@ -11,6 +12,7 @@ import { common, type Runner } from './common-options.ts'
 export function addAccess(program: Command, run: Runner): void {
   addProjects(program, run)
   addEnvironments(program, run)
+  addServices(program, run)
   addMembers(program, run)
   addTokens(program, run)
   common(program.command('audit'))
@@ -61,6 +63,22 @@ function addEnvironments(program: Command, run: Runner): void {
   common(environment.command('branch').argument('<name>').argument('[branch]', 'left out: as the configuration says'))
     .description('say which branch deploys there')
     .action(run((options, context, args) => environmentBranch(args, options, context)))
+  removing(common(environment.command('delete').argument('<name>')))
+    .description('remove one with all its services and variables')
+    .option('--confirm <name>', 'its name again')
+    .action(run<RemoveOptions>((options, context, args) => environmentDelete(args[0] ?? '', options, context)))
+}
+
+function removing(command: Command): Command {
+  return command.option('--cancel', 'cancel what waits or is under way there').option('-d, --detach', 'do not wait until it is gone')
+}
+
+function addServices(program: Command, run: Runner): void {
+  const service = program.command('service').description('services of a project; a first deployment makes one')
+  removing(common(service.command('remove').argument('<service>')))
+    .description('take one out of an environment: route, instances, releases and deployments go')
+    .option('-y, --yes', 'do not ask')
+    .action(run<RemoveOptions>((options, context, args) => serviceRemove(args[0] ?? '', options, context)))
 }
 
 const roleOption = () => new Option('--role <role>', 'what they may').choices(ROLES)

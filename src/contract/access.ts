@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ROLES, VERBS } from '../domain/access.ts'
 import { id, name, text, timestamp } from './primitives.ts'
+import { Removing } from './service.ts'
 
 /** Of members and tokens: people, machines, addresses. */
 export const holderName = z
@@ -45,6 +46,8 @@ export const Environment = z
     name: z.string(),
     branch: z.string().nullable().meta({ description: 'Pushes to it deploy here; null = as the configuration of the service says.' }),
     services: z.number().int(),
+    preview: z.boolean().meta({ description: 'It follows a pull request.' }),
+    removing: Removing.nullable(),
     createdAt: timestamp,
   })
   .meta({ id: 'Environment' })

@@ -7,6 +7,7 @@ import { GARBAGE_ROUTES } from './garbage.ts'
 import { flag, id, integer, limit, name, page, scope, serviceName, text, timestamp } from './primitives.ts'
 import { QUEUE_ROUTES } from './queue-routes.ts'
 import { Release } from './release.ts'
+import { REMOVAL_ROUTES } from './removal-routes.ts'
 import { CreateRollback, RollbackPlan } from './rollback.ts'
 import type { RouteSpec } from './route.ts'
 import { Scan } from './scan.ts'
@@ -340,6 +341,7 @@ export const ROUTES = {
   },
   ...GARBAGE_ROUTES,
   ...ACCESS_ROUTES,
+  ...REMOVAL_ROUTES,
   ...SECRET_ROUTES,
   ...WEBHOOK_ROUTES,
 } as const satisfies Record<string, RouteSpec>

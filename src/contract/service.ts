@@ -9,6 +9,10 @@ export const Hold = z
   .strictObject({ reason: z.string(), since: timestamp, by: z.string() })
   .meta({ id: 'Hold', description: 'Automatic deployments wait until the next manual one, or until it is released.' })
 
+export const Removing = z
+  .strictObject({ since: timestamp, by: z.string() })
+  .meta({ id: 'Removing', description: 'On its way out: nothing new is deployed there, and what is left is being taken away.' })
+
 export const Instance = z
   .strictObject({
     id,
@@ -34,6 +38,7 @@ export const Service = z
     source: Source.nullable(),
     live: z.strictObject({ release: z.number().int().nullable(), deploymentId: id, since: timestamp.nullable() }).nullable(),
     hold: Hold.nullable(),
+    removing: Removing.nullable(),
     instances: z.strictObject({
       serving: z.number().int(),
       starting: z.number().int(),

@@ -50,6 +50,7 @@ export const LIMITS = {
   reconcilePeriodMs: 1 * SECOND,
   healthMonitorPeriodMs: 1 * SECOND,
   scalerPeriodMs: 500,
+  removerPeriodMs: 2_000,
   /** Instances tried per copy at most; the ids of later additions begin after it. */
   verifyAttempts: 10,
   restartBackoffMaxMs: 60 * SECOND,

@@ -9,7 +9,7 @@ export const VERB_MEANINGS: Readonly<Record<Verb, string>> = {
   operate: 'scale, cancel, roll back, pin releases, clear caches, lift holds',
   configure: 'create environments, change their branch',
   secrets: 'set and remove variables and secrets',
-  manage: 'members, tokens, webhooks, freezes, notifications, deploy keys, the audit log',
+  manage: 'members, tokens, webhooks, freezes, notifications, deploy keys, the audit log; remove services and environments',
   administer: 'create and delete projects, change their limits, everything that concerns the whole server',
 }
 

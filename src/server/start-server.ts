@@ -29,6 +29,7 @@ import { createSenders } from '../engine/outbox/sender.ts'
 import { Periodic } from '../engine/periodic.ts'
 import { createReaper } from '../engine/reaper.ts'
 import { createReconciler } from '../engine/reconciler.ts'
+import { Remover } from '../engine/remover.ts'
 import { Scaler } from '../engine/scaler.ts'
 import { createDecider } from '../engine/triggers/decider.ts'
 import { createHeadChecker, createTriggerUpkeep } from '../engine/triggers/look-at-heads.ts'
@@ -148,8 +149,10 @@ async function assemble(
   const sender = { ...engine, urlOf: (host: string) => edge.urlOf(host, ''), reach: settings.outgoing }
   const triggers = composeTriggers(local, engine)
   const decider = createDecider(triggers)
+  const remover = new Remover(engine)
   notices.subscribe((notice) => {
     if (notice === null || notice.kind === 'delivery') decider.wake()
+    if (notice === null || notice.kind === 'removal') remover.wake()
   })
   const ending = new Ending(engine, composed.embedded)
   const duty = new Duty({
@@ -160,7 +163,7 @@ async function assemble(
       { start: () => trees.open(), stop: async () => trees.close() },
       { start: () => engineParts.begin(), stop: async () => {} },
       { start: () => composed.start(), stop: () => composed.stop() },
-      ...[worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), createReaper(engine)],
+      ...[worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), remover, createReaper(engine)],
       ...[decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), ...createSenders(sender)],
       createGarbageCollector(engine, buildCacheBytes(settings)),
     ],

@@ -12,6 +12,8 @@ export type Notice =
   | { readonly kind: 'cancel'; readonly deploymentId: string }
   /** A webhook's delivery was stored and waits to be decided. */
   | { readonly kind: 'delivery' }
+  /** A service or environment is on its way out. */
+  | { readonly kind: 'removal' }
 
 export function parseNotice(payload: string): Notice | null {
   try {

@@ -58,10 +58,10 @@ const losesStandby: Scenario = {
 const scalesUp: Scenario = { act: () => scale(2), status: 'running', serving: 2, cleanUp: () => scaled(null, 1) }
 const scalesDown: Scenario = { prepare: () => scaled(2, 2), act: () => scale(1), status: 'running', cleanUp: () => scaled(null, 1) }
 
-/** Those of a rotation are in rotate-key.test.ts, those of a delivery in story-webhook.test.ts, those of containers in containers.test.ts. */
-type Point = Exclude<CrashPoint, `rotate-key.${string}` | `delivery.${string}` | 'prepare.assembled-not-recorded'>
+/** Those of a rotation are in rotate-key.test.ts, those of a delivery in story-webhook.test.ts, of a removal in story-removal.test.ts, those of containers in containers.test.ts. */
+type Point = Exclude<CrashPoint, `rotate-key.${string}` | `delivery.${string}` | `removal.${string}` | 'prepare.assembled-not-recorded'>
 const isPoint = (point: CrashPoint): point is Point =>
-  !/^(?:rotate-key|delivery)\./.test(point) && point !== 'prepare.assembled-not-recorded'
+  !/^(?:rotate-key|delivery|removal)\./.test(point) && point !== 'prepare.assembled-not-recorded'
 
 const SCENARIOS: Readonly<Record<Point, Scenario>> = {
   'claim.committed': deploysNew,

@@ -18,7 +18,12 @@ export async function environmentList({ project }: CommonOptions, { connect, ter
     return EXIT_CODES.ok
   }
   const now = Date.now()
-  const rows = items.map((one) => [one.name, printable(one.branch ?? ''), `${one.services}`, formatAgo(one.createdAt, now)])
+  const rows = items.map((one) => [
+    one.name,
+    one.removing === null ? printable(one.branch ?? '') : 'is being removed',
+    `${one.services}`,
+    formatAgo(one.createdAt, now),
+  ])
   for (const line of table(['ENVIRONMENT', 'BRANCH', 'SERVICES', 'MADE'], rows, terminal.colors.dim)) terminal.print(line)
   return EXIT_CODES.ok
 }

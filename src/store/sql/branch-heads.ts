@@ -65,7 +65,7 @@ export async function listPushTargets(db: Queryable, serviceId: ServiceId): Prom
   return db.query<PushTarget>(
     `select se.id, e.id as "environmentId", e.name as environment, e.branch, s.trigger_rules as rules
        from service_environments se join environments e on e.id = se.environment_id join services s on s.id = se.service_id
-      where se.service_id = $1 and not exists (select 1 from previews p where p.environment_id = e.id)
+      where se.service_id = $1 and not e.is_preview and se.removing_at is null
       order by e.name`,
     [serviceId],
   )

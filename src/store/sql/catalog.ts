@@ -1,3 +1,4 @@
+import { ShiplockError } from '../../core/errors.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { Source } from '../../domain/deployment.ts'
 import { type EnvironmentId, ID_PREFIXES, type ProjectId, type ServiceEnvironmentId, type ServiceId } from '../../domain/ids.ts'
@@ -20,11 +21,18 @@ export interface ServiceEnvironment {
   readonly previousDeploymentId: string | null
   readonly hold: { readonly reason: string; readonly since: string; readonly by: string } | null
   readonly instances: number | null
+  /** On its way out: nothing new is deployed here. */
+  readonly removing: { readonly since: string; readonly by: string } | null
 }
+
+/** Of SQL: when a row `se` or `e` was put on its way out, and by whom. */
+export const removingOf = (row: 'se' | 'e') =>
+  `case when ${row}.removing_at is not null then json_build_object('since', to_char(${row}.removing_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'by', ${row}.removing_by) end`
 
 const COLUMNS = `se.id, se.project_id as "projectId", se.environment_id as "environmentId", se.service_id as "serviceId",
   p.name as project, e.name as environment, s.name as service, se.host, s.source, s.queue_policy as "queuePolicy",
-  se.live_deployment_id as "liveDeploymentId", se.previous_deployment_id as "previousDeploymentId", se.hold, se.instances`
+  se.live_deployment_id as "liveDeploymentId", se.previous_deployment_id as "previousDeploymentId", se.hold, se.instances,
+  ${removingOf('se')} as removing`
 const JOINS = `service_environments se join projects p on p.id = se.project_id join environments e on e.id = se.environment_id
   join services s on s.id = se.service_id`
 
@@ -65,7 +73,7 @@ export async function lockServiceEnvironment(tx: Queryable, id: ServiceEnvironme
   await tx.query(`set local idle_in_transaction_session_timeout = '10s'`)
   await tx.query('select 1 from service_environments where id = $1 for update', [id])
   const found = await getServiceEnvironment(tx, id)
-  if (found === null) throw new Error(`service environment ${id} vanished`)
+  if (found === null) throw new ShiplockError('CONFLICT', 'the service was just removed from this environment')
   return found
 }
 
@@ -78,6 +86,12 @@ export async function ensureServiceEnvironment(
 ): Promise<ServiceEnvironment> {
   const scope = await ensureScope(tx, names)
   if (source !== null) await tx.query('update services set source = $2 where id = $1', [scope.serviceId, JSON.stringify(source)])
+  // Until commit nobody takes the environment away.
+  const [environment] = await tx.query<{ isRemoving: boolean }>(
+    'select removing_at is not null as "isRemoving" from environments where id = $1 for key share',
+    [scope.environmentId],
+  )
+  if (environment?.isRemoving !== false) throw new ShiplockError('CONFLICT', `environment ${names.environment} is being removed`)
   const id = randomId<ServiceEnvironmentId>(ID_PREFIXES.ServiceEnvironmentId)
   const [taken] = await tx.query('select 1 from service_environments where host = $1 and (service_id, environment_id) <> ($2, $3)', [
     host,

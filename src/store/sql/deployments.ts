@@ -32,10 +32,16 @@ export interface EnqueueRequest {
  * Older ones that it takes the place of (`absorbedBy`) end in the same transaction.
  */
 export async function enqueueDeployment(tx: Queryable, target: ServiceEnvironment, request: EnqueueRequest): Promise<Deployment> {
-  const [waiting] = await tx.query<{ count: number }>(
-    `select count(*) as count from deployments where service_environment_id = $1 and status = 'pending'`,
+  const [waiting] = await tx.query<{ count: number; isRemoving: boolean }>(
+    `select count(*) as count, (select removing_at is not null from service_environments where id = $1) as "isRemoving"
+       from deployments where service_environment_id = $1 and status = 'pending'`,
     [target.id],
   )
+  if (waiting?.isRemoving !== false) {
+    throw new ShiplockError('CONFLICT', `${target.service} is being removed from ${target.environment}`, {
+      hint: 'Deploy it again once it is gone.',
+    })
+  }
   const id = randomId<DeploymentId>(ID_PREFIXES.DeploymentId)
   const absorbed = await listAbsorbed(tx, target, { id, ...request })
   if ((waiting?.count ?? 0) - absorbed.length >= LIMITS.pendingPerServiceEnvironment) {

@@ -3,6 +3,7 @@ import { randomId } from '../../core/random-id.ts'
 import { type EnvironmentId, ID_PREFIXES, type ProjectId } from '../../domain/ids.ts'
 import type { PlanLimits } from '../../domain/plan.ts'
 import type { Queryable } from '../database.ts'
+import { removingOf } from './catalog.ts'
 import { assertWithinPlan } from './plan-limits.ts'
 
 export interface ProjectRecord {
@@ -71,7 +72,7 @@ export async function deleteProject(tx: Queryable, name: string): Promise<boolea
   if (running.length > 0) {
     const names = running.map((one) => `${one.service}@${one.environment}`)
     throw new ShiplockError('CONFLICT', `project ${name} still runs ${names.join(', ')}`, {
-      hint: 'Stop what runs and cancel what is under way, then delete it.',
+      hint: 'Remove its environments first: `shiplock environment delete NAME --confirm NAME`.',
       details: { running: names },
     })
   }
@@ -95,6 +96,8 @@ export interface EnvironmentRecord {
   readonly project: string
   readonly name: string
   readonly branch: string | null
+  readonly preview: boolean
+  readonly removing: { readonly since: string; readonly by: string } | null
   readonly services: number
   readonly createdAt: string
 }
@@ -102,7 +105,7 @@ export interface EnvironmentRecord {
 /** In the order of their names; `only` = that one. */
 export async function listEnvironments(db: Queryable, project: string, only: string | null): Promise<EnvironmentRecord[]> {
   return db.query<EnvironmentRecord>(
-    `select e.id, p.name as project, e.name, e.branch, e.created_at as "createdAt",
+    `select e.id, p.name as project, e.name, e.branch, e.is_preview as preview, ${removingOf('e')} as removing, e.created_at as "createdAt",
             (select count(*) from service_environments se where se.environment_id = e.id) as services
        from environments e join projects p on p.id = e.project_id
       where p.name = $1 and ($2::text is null or e.name = $2) order by e.name collate "C"`,

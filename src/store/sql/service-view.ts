@@ -1,6 +1,7 @@
 import type { Instance, Source } from '../../domain/deployment.ts'
 import type { Queryable } from '../database.ts'
 import { type InstanceRow, toInstance } from '../rows.ts'
+import { removingOf } from './catalog.ts'
 
 /** A service in an environment with what is live and what happened last. */
 export interface ServiceRecord {
@@ -11,6 +12,7 @@ export interface ServiceRecord {
   readonly host: string
   readonly source: Source | null
   readonly hold: { readonly reason: string; readonly since: string; readonly by: string } | null
+  readonly removing: { readonly since: string; readonly by: string } | null
   readonly live_deployment_id: string | null
   readonly live_release: number | null
   readonly live_since: string | null
@@ -39,7 +41,7 @@ export interface ServiceRecordFilter {
 /** In the order of their names. */
 export async function listServiceRecords(db: Queryable, filter: ServiceRecordFilter): Promise<ServiceRecord[]> {
   return db.query<ServiceRecord>(
-    `select se.id, p.name as project, e.name as environment, s.name as service, se.host, s.source, se.hold,
+    `select se.id, p.name as project, e.name as environment, s.name as service, se.host, s.source, se.hold, ${removingOf('se')} as removing,
             se.live_deployment_id, r.number as live_release, live.swapped_at as live_since,
             i.serving, i.starting, i.standby, se.instances as scaled_to,
             coalesce(se.instances, (r.config->'run'->>'instances')::int) as wanted,

@@ -97,7 +97,7 @@ export async function listMisscaled(db: Queryable, serverId: ServerId): Promise<
          from service_environments se
          join deployments d on d.id = se.live_deployment_id
          join releases r on r.id = d.release_id
-        where d.settled and d.status = 'running'
+        where d.settled and d.status = 'running' and se.removing_at is null
           and exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and ${onSameNode('i.server_id', '$1')})
           and not exists (select 1 from instances i where i.deployment_id = d.id and i.state = 'serving' and not ${onSameNode('i.server_id', '$1')})
           and not exists (select 1 from deployments p where p.service_environment_id = se.id and p.slot is not null)) at_rest
