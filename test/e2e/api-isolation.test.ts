@@ -100,6 +100,7 @@ const PARAMETERS: Readonly<Record<string, (names: Names) => string>> = {
 /** Those that don't. */
 const NEUTRAL = [
   'cursor',
+  'cancel',
   'dryRun',
   'limit',
   'after',

@@ -23,7 +23,7 @@ const cli = (...args: string[]): Promise<CliResult> =>
   })
 const isServed = (service: string) =>
   world.server.ask(service, '/').then(
-    (answer) => answer.version !== undefined,
+    (answer) => answer.status === 200,
     () => false,
   )
 
