@@ -61,7 +61,7 @@ describe('recipes where everything runs in containers', () => {
       const { id } = await world.server.rollback({ service: 'news', release: first.release ?? 0 })
       expect(await world.server.settled(id)).toMatchObject({ status: 'running' })
       expect(await world.server.ask('news', '/')).toMatchObject({ version: 'v1' })
-      expect(await dockerd.dockerText('ps', '-aq', '--filter', 'label=shiplock.kind=build')).toBe('')
+      expect(await dockerd.dockerText('ps', '-aq', '--filter', `name=build-${second.id}`)).toBe('')
     },
     LONG,
   )
@@ -76,7 +76,7 @@ describe('recipes where everything runs in containers', () => {
       await world.server.kill9()
       await world.server.start()
       expect(await world.server.settled(id, LONG)).toMatchObject({ status: 'running' })
-      expect(await dockerd.dockerText('ps', '-aq', '--filter', 'label=shiplock.kind=build')).toBe('')
+      expect(await dockerd.dockerText('ps', '-aq', '--filter', `name=build-${id}`)).toBe('')
     },
     LONG,
   )

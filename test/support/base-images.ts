@@ -3,6 +3,7 @@ import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, re
 import { dirname, join } from 'node:path'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { dockerClient, type TestDockerd } from './dockerd.ts'
+import { inTurn } from './in-turn.ts'
 import { SYSTEM_PATH } from './test-network.ts'
 
 /** `node`: this host's Node with npm, its libraries, and busybox. `busybox`: a static busybox with its applets. */
@@ -22,7 +23,7 @@ const imported = new WeakMap<TestDockerd, Map<BaseImage, Promise<string>>>()
 export function importBaseImage(dockerd: TestDockerd, kind: BaseImage): Promise<string> {
   const known = imported.get(dockerd) ?? new Map<BaseImage, Promise<string>>()
   imported.set(dockerd, known)
-  const image = known.get(kind) ?? importOnce(dockerd, kind)
+  const image = known.get(kind) ?? inTurn(dockerd.directory, 'test-image', () => importOnce(dockerd, kind))
   known.set(kind, image)
   return image
 }

@@ -8,6 +8,7 @@ import type { Database } from '../../src/store/database.ts'
 import { type EmbeddedDatabase, startEmbedded, stopEmbedded } from '../../src/store/embedded.ts'
 import { migrate, readMigrations } from '../../src/store/migrate.ts'
 import { type DatabaseConnection, openDatabase } from '../../src/store/postgres.ts'
+import { inTurn } from './in-turn.ts'
 
 type SocketConnection = EmbeddedDatabase['connection']
 
@@ -27,7 +28,8 @@ let shared: Promise<EmbeddedDatabase> | null = null
 /** The run's one PostgreSQL: started by the first that asks, adopted by the others, stopped by global-setup. */
 export function sharedPostgres(): Promise<EmbeddedDatabase> {
   const directory = inject('testDatabaseDirectory')
-  shared ??= startEmbedded({ dataDirectory: directory, logger: silentLogger, sharedBase: join(directory, 'shared') })
+  const start = () => startEmbedded({ dataDirectory: directory, logger: silentLogger, sharedBase: join(directory, 'shared') })
+  shared ??= inTurn(directory, 'test-postgres', start)
   return shared
 }
 

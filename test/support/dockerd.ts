@@ -8,6 +8,7 @@ import { identify, isAlive, type ProcessIdentity, signalProcess } from '../../sr
 import { bundle } from './bundle.ts'
 import { removeDockerd } from './dockerd-removal.ts'
 import { eventually } from './eventually.ts'
+import { inTurn } from './in-turn.ts'
 import { abandonedNetworks, networkOf, openTestNetwork, SYSTEM_PATH, type TestNetwork } from './test-network.ts'
 
 /** A real engine for tests, in a network namespace of its own, so that it never meets the user's. */
@@ -54,7 +55,8 @@ let shared: Promise<TestDockerd> | null = null
 /** The run's one engine: started by the first test that asks, found by the others, removed by global-setup. */
 export function sharedDockerd(): Promise<TestDockerd> {
   const { directory, owner } = inject('testDockerd')
-  shared ??= existsSync(join(directory, 'engine.json')) ? adopt(directory) : create(directory, owner, {})
+  const open = () => (existsSync(join(directory, 'engine.json')) ? adopt(directory) : create(directory, owner, {}))
+  shared ??= inTurn(inject('testDatabaseDirectory'), 'test-engine', open)
   return shared
 }
 
