@@ -1,8 +1,6 @@
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Event } from '../../src/contract/event.ts'
 import type { Collector } from './collector.ts'
-import { sandboxesOf } from './leak-check.ts'
+import { type Place, processPlace } from './place.ts'
 import type { TestServer } from './server.ts'
 
 const ENDS = new Set(['deployment.settled', 'deployment.failed', 'deployment.canceled'])
@@ -12,9 +10,9 @@ const LEFT_SLOT = new Set([...ENDS, 'deployment.running', 'deployment.superseded
  * What is wrong with a server at rest, one line each: I4 and I11 from the event log, I5 by comparing what runs with what the rows say,
  * I2 from what the apps told. Empty = nothing. Call it when every deployment has settled.
  */
-export async function audit(server: TestServer, collector: Collector): Promise<readonly string[]> {
+export async function audit(server: TestServer, collector: Collector, place: Place = processPlace(server)): Promise<readonly string[]> {
   const events = await server.events()
-  return [...faultsOfEvents(events), ...(await strayInstances(server)), ...collector.breaches, ...doubleStarts(events, collector)]
+  return [...faultsOfEvents(events), ...(await strayInstances(server, place)), ...collector.breaches, ...doubleStarts(events, collector)]
 }
 
 /** I4, I11: one deployment at a time per service and environment; one end of its own per deployment, and nothing undone after it. */
@@ -44,22 +42,19 @@ export function faultsOfEvents(events: readonly Event[]): readonly string[] {
   return faults
 }
 
-/** I5: what runs is exactly what serves or stays warm; what stands on disk has a row; nothing of a build or task is left. */
-async function strayInstances(server: TestServer): Promise<readonly string[]> {
+/** I5: what runs is exactly what serves or stays warm; what stands there has a row; nothing of a build or task is left. */
+async function strayInstances(server: TestServer, place: Place): Promise<readonly string[]> {
   const { items } = await server.call('GET', '/v1/services?limit=200')
   const details = await Promise.all(items.map((item: { service: string }) => server.service(item.service)))
   const rows = details.flatMap((detail) => detail.instanceList).filter((instance) => instance.state !== 'removed')
   const wanted = new Set(rows.filter((row) => row.state === 'serving' || row.state === 'warm').map((row) => row.id))
   const known = new Set<string>(rows.map((row) => row.id))
-  const running = sandboxesOf(server.dataDirectory)
-  const present = list(join(server.dataDirectory, 'instances/instances'))
+  const { running, present, left } = await place()
   return [
     ...[...running].filter((name) => !wanted.has(name)).map((name) => `I5: ${name} runs without a row that wants it`),
     ...[...wanted].filter((name) => !running.has(name)).map((name) => `I1: ${name} should run and does not`),
-    ...present.filter((name) => !known.has(name)).map((name) => `I5: the directory of ${name} has no row`),
-    ...list(join(server.dataDirectory, 'instances/tasks'))
-      .filter((name) => running.has(name))
-      .map((name) => `I5: task ${name} still runs`),
+    ...present.filter((name) => !known.has(name)).map((name) => `I5: what is there of ${name} has no row`),
+    ...left.map((what) => `I5: ${what}`),
   ]
 }
 
@@ -71,12 +66,4 @@ function doubleStarts(events: readonly Event[], collector: Collector): readonly 
   return [...ids]
     .filter((id) => count('started', id) > 1 + count('stopped', id) + crashes(id))
     .map((id) => `I5: ${id} was started ${count('started', id)} times, stopped ${count('stopped', id)} times`)
-}
-
-function list(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory)
-  } catch {
-    return []
-  }
 }

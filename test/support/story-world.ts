@@ -5,6 +5,7 @@ import { Collector } from './collector.ts'
 import { containerSettings } from './container-sandbox.ts'
 import type { TestDockerd } from './dockerd.ts'
 import { LoadClient, type LoadOptions } from './load-client.ts'
+import { clearContainers, containerPlace, type Place, processPlace } from './place.ts'
 import { disposeServers, startTestServer, type TestServer, type TestServerOptions } from './server.ts'
 import { StoryRepo } from './story-repo.ts'
 
@@ -18,9 +19,12 @@ export class StoryWorld {
   readonly #loads: LoadClient[] = []
   /** Of every app. */
   readonly #env: Readonly<Record<string, string>>
+  readonly #dockerd: TestDockerd | null
 
-  private constructor(server: TestServer, collector: Collector, env: Readonly<Record<string, string>>) {
-    this.#env = env
+  private constructor(server: TestServer, collector: Collector, dockerd: TestDockerd | null) {
+    // In a container: the edge comes from outside of it.
+    this.#env = dockerd === null ? {} : { LISTEN: '0.0.0.0' }
+    this.#dockerd = dockerd
     this.server = server
     this.collector = collector
     this.directory = mkdtempSync('/tmp/sl-repos-')
@@ -32,7 +36,7 @@ export class StoryWorld {
     try {
       const env = dockerd === null ? {} : await containerSettings(dockerd)
       const server = await startTestServer({ ...options, env: { ...env, ...options.env } })
-      const world = new StoryWorld(server, collector, dockerd === null ? {} : { LISTEN: '0.0.0.0' })
+      const world = new StoryWorld(server, collector, dockerd)
       begun.add(world)
       return world
     } catch (error) {
@@ -40,6 +44,11 @@ export class StoryWorld {
       await collector.stop()
       throw error
     }
+  }
+
+  /** Where its server runs things, for `audit`. */
+  get place(): Place {
+    return this.#dockerd === null ? processPlace(this.server) : containerPlace(this.server, this.#dockerd)
   }
 
   /** A fresh repository of the story app, for a service of that name. */
@@ -71,6 +80,8 @@ export class StoryWorld {
   async end(): Promise<void> {
     begun.delete(this)
     await Promise.all(this.#loads.map((load) => load.stop()))
+    await this.server.kill9()
+    if (this.#dockerd !== null) await clearContainers(this.server, this.#dockerd)
     await disposeServers()
     await this.collector.stop()
     await removeTree(this.directory)
