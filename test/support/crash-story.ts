@@ -179,6 +179,9 @@ export class CrashStory {
   async scaled(instances: number | null, serving: number): Promise<void> {
     await this.scale(instances)
     await this.#untilServing(serving)
+    // The one that leaves has left: the next kill is not meant for it.
+    const isGone = async () => (await this.server.service(SERVICE)).instanceList.every((instance) => instance.state !== 'warm')
+    await eventually(isGone, { withinMs: SETTLE_MS })
   }
 
   /** Of a deployment that waits for an app that never becomes ready. */
