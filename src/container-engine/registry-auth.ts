@@ -11,14 +11,17 @@ const HOST = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/
 
 /** `{"auths": {"ghcr.io": {"auth": "<base64 of user:password>"}}}`, or with username and password. @throws INPUT_INVALID; never repeats a value */
 export function parseRegistryAuths(text: string, where: string): RegistryAuths {
-  const auths = asObject(asObject(parseJson(text, where))?.auths)
-  if (auths === null) throw refused(where, 'has no `auths`')
+  const config = asObject(parseJson(text, where))
+  const auths = asObject(config?.auths)
+  const usesHelper = config?.credsStore !== undefined || config?.credHelpers !== undefined
+  const otherwise = (what: string) => refused(where, usesHelper ? 'names a credential helper; helpers are not run' : what)
+  if (auths === null) throw otherwise('has no `auths`')
   const found = new Map<string, RegistryAuth>()
   for (const [key, value] of Object.entries(auths)) {
     const host = hostOfKey(key)
     const auth = authOf(asObject(value))
     if (host === null) throw refused(where, 'names a registry that is no host')
-    if (auth === null) throw refused(where, `has no user and password for ${host}`)
+    if (auth === null) throw otherwise(`has no user and password for ${host}`)
     found.set(host, auth)
   }
   return found

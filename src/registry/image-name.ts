@@ -47,9 +47,3 @@ export function parsePublished(reference: string): (Repository & { readonly dige
 export function apiHost(host: string): string {
   return DOCKER_HUB.has(host) ? 'registry-1.docker.io' : host
 }
-
-/** Keys under which a docker config file may hold the credentials of a host, best first. */
-export function credentialKeys(host: string): readonly string[] {
-  const hosts = DOCKER_HUB.has(host) ? ['docker.io', 'index.docker.io', 'registry-1.docker.io'] : [host]
-  return hosts.flatMap((name) => [name, `https://${name}`, `http://${name}`, `https://${name}/v1/`, `https://${name}/v2/`])
-}

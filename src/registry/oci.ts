@@ -1,10 +1,11 @@
+import { engineAuthHeader, type RegistryAuth } from '../container-engine/registry-auth.ts'
 import type { Clock } from '../core/clock.ts'
 import { isShiplockError, ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
 import { createRedactor } from '../core/redact.ts'
 import type { Artifact } from '../domain/deployment.ts'
-import { type CredentialSource, type Credentials, registryAuthHeader, secretsOf } from './credentials.ts'
+import { type CredentialSource, secretsOf } from './credentials.ts'
 import { parsePublished, type RegistryPrefix, type Repository, repositoryBelow } from './image-name.ts'
 import { createLocalRegistry } from './local.ts'
 import { type PushMessage, PushProgress } from './push-progress.ts'
@@ -79,7 +80,7 @@ interface Publication {
   readonly tag: string
   /** Digests by which this image may go: as it was built, and as the engine has it. */
   readonly identities: ReadonlySet<string>
-  readonly credentials: Credentials | null
+  readonly credentials: RegistryAuth | null
   readonly client: RegistryClient
   readonly onLine: (line: string) => void
   readonly signal: AbortSignal
@@ -169,7 +170,7 @@ async function pushOnce({ options, engine, repository, tag, credentials, signal 
     await engine.pushImage({
       repository: repository.name,
       tag,
-      auth: registryAuthHeader(credentials, options.prefix.host),
+      auth: engineAuthHeader(credentials, options.prefix.host),
       onMessage: (message) => {
         clearTimeout(timer)
         timer = setTimeout(() => stalled.abort(), LIMITS.registryPushStallMs)

@@ -1,9 +1,10 @@
 import { type ContainerEngine, EngineRefusal } from '../container-engine/engine.ts'
 import { jsonLines } from '../container-engine/engine-frames.ts'
+import { engineAuthHeader } from '../container-engine/registry-auth.ts'
 import { systemClock } from '../core/clock.ts'
 import { ShiplockError } from '../core/errors.ts'
 import type { Artifact } from '../domain/deployment.ts'
-import { type CredentialSource, registryAuthHeader } from './credentials.ts'
+import type { CredentialSource } from './credentials.ts'
 import { parsePublished } from './image-name.ts'
 import { type PushMessage, PushProgress } from './push-progress.ts'
 import { problemOfMessage, RegistryProblem, withRegistryRetry } from './registry-problem.ts'
@@ -16,7 +17,7 @@ export function createImagePuller(engine: ContainerEngine, credentials: Credenti
   return async (artifact: Extract<Artifact, { kind: 'image' }>, signal: AbortSignal): Promise<void> => {
     const published = parsePublished(artifact.reference)
     if (published === null) return
-    const auth = registryAuthHeader(await credentials.find(published.host), published.host)
+    const auth = engineAuthHeader(await credentials.find(published.host), published.host)
     const pull = async () => {
       const progress = new PushProgress(() => {})
       try {

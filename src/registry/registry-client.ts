@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
+import type { RegistryAuth } from '../container-engine/registry-auth.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Credentials } from './credentials.ts'
 import { apiHost } from './image-name.ts'
 import { RegistryProblem } from './registry-problem.ts'
 
@@ -15,7 +15,7 @@ export interface RegistryClientOptions {
   readonly host: string
   /** Plain HTTP instead of HTTPS. */
   readonly isPlain: boolean
-  readonly credentials: Credentials | null
+  readonly credentials: RegistryAuth | null
 }
 
 const MANIFEST_TYPES = [
@@ -136,16 +136,16 @@ export class RegistryClient {
 
 function askForToken(
   url: URL,
-  request: { readonly service: string; readonly scope: string; readonly credentials: Credentials | null; readonly signal: AbortSignal },
+  request: { readonly service: string; readonly scope: string; readonly credentials: RegistryAuth | null; readonly signal: AbortSignal },
 ): Promise<Response> {
   const { service, scope, credentials, signal } = request
-  if (credentials?.kind === 'identity') {
+  if (credentials !== null && 'identityToken' in credentials) {
     const form = new URLSearchParams({
       grant_type: 'refresh_token',
       client_id: 'shiplock',
       service,
       scope,
-      refresh_token: credentials.token,
+      refresh_token: credentials.identityToken,
     })
     return ask(
       url.href,
@@ -169,8 +169,8 @@ function tokenIn(bytes: Uint8Array): string | null {
   }
 }
 
-function basic(credentials: Credentials): string {
-  if (credentials.kind === 'identity') throw new RegistryProblem('denied', 'it wants a password, and an identity token is configured')
+function basic(credentials: RegistryAuth): string {
+  if ('identityToken' in credentials) throw new RegistryProblem('denied', 'it wants a password, and an identity token is configured')
   return `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`
 }
 

@@ -2,7 +2,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { createCredentialSource, registryAuthHeader } from './credentials.ts'
+import { engineAuthHeader } from '../container-engine/registry-auth.ts'
+import { createCredentialSource } from './credentials.ts'
 import { apiHost, parsePublished, parseRegistryPrefix, repositoryBelow } from './image-name.ts'
 import { PushProgress } from './push-progress.ts'
 import { parseChallenge } from './registry-client.ts'
@@ -48,7 +49,7 @@ describe('credentials', () => {
 
   test('of the settings go to their own host only', async () => {
     const source = createCredentialSource({ username: 'u', password: 'p', file: null, host: 'reg.example.com' })
-    expect(await source.find('reg.example.com')).toEqual({ kind: 'password', username: 'u', password: 'p' })
+    expect(await source.find('reg.example.com')).toEqual({ username: 'u', password: 'p' })
     expect(await source.find('evil.example.com')).toBeNull()
   })
 
@@ -58,8 +59,8 @@ describe('credentials', () => {
       'ok',
       JSON.stringify({ auths: { 'reg.example.com': { auth }, 'https://index.docker.io/v1/': { identitytoken: 'tok' } } }),
     )
-    expect(await source.find('reg.example.com')).toEqual({ kind: 'password', username: 'me', password: 'pass:word' })
-    expect(await source.find('docker.io')).toEqual({ kind: 'identity', token: 'tok' })
+    expect(await source.find('reg.example.com')).toEqual({ username: 'me', password: 'pass:word' })
+    expect(await source.find('docker.io')).toEqual({ identityToken: 'tok' })
     expect(await source.find('other.example.com')).toBeNull()
   })
 
@@ -81,7 +82,7 @@ describe('credentials', () => {
   })
 
   test('the header for the engine is URL-safe base64 of JSON', () => {
-    const header = registryAuthHeader({ kind: 'password', username: 'ü>?', password: '~~~' }, 'reg.example.com')
+    const header = engineAuthHeader({ username: 'ü>?', password: '~~~' }, 'reg.example.com')
     expect(header).toMatch(/^[A-Za-z0-9_=-]+$/)
     expect(JSON.parse(Buffer.from(header, 'base64url').toString())).toEqual({
       username: 'ü>?',

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import type { Credentials } from '../../src/registry/credentials.ts'
+import type { RegistryAuth } from '../../src/container-engine/registry-auth.ts'
 import { RegistryClient } from '../../src/registry/registry-client.ts'
 import { withRegistryRetry } from '../../src/registry/registry-problem.ts'
 
@@ -18,7 +18,7 @@ afterEach(async () => {
 
 async function standIn(
   answer: (request: IncomingMessage, response: ServerResponse) => void,
-  credentials: Credentials | null = null,
+  credentials: RegistryAuth | null = null,
 ): Promise<{ client: RegistryClient; origin: string }> {
   const server = createServer(answer)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -38,7 +38,7 @@ test('a token is drawn with our password from where the registry says, once per 
       if (request.headers.authorization === 'Bearer tok-1') return void manifest(response)
       response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${request.headers.host}/token",service="reg"` }).end()
     },
-    { kind: 'password', username: 'u', password: 'secret' },
+    { username: 'u', password: 'secret' },
   )
   expect(await client.findManifest('a/b', 'tag', signal)).toMatchObject({ digest: DIGEST, mediaType: TYPE })
   expect(await client.findManifest('a/b', DIGEST, signal)).toMatchObject({ digest: DIGEST })
@@ -69,7 +69,7 @@ test('an identity token is exchanged, never sent to the registry itself', async 
       if (request.headers.authorization === 'Bearer tok-2') return void manifest(response)
       response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${request.headers.host}/token"` }).end()
     },
-    { kind: 'identity', token: 'refresh' },
+    { identityToken: 'refresh' },
   )
   expect(await client.findManifest('a/b', 'tag', signal)).not.toBeNull()
   expect(seen).toEqual([undefined, 'POST refresh', 'Bearer tok-2'])
@@ -82,7 +82,7 @@ test('a password that is refused is not tried again and again', async () => {
       asked += 1
       response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
     },
-    { kind: 'password', username: 'u', password: 'wrong' },
+    { username: 'u', password: 'wrong' },
   )
   await expect(client.findManifest('a/b', 'tag', signal)).rejects.toMatchObject({ kind: 'denied' })
   expect(asked).toBe(2)
@@ -105,7 +105,7 @@ test('I9: a token server that is not below HTTPS gets no password from an HTTPS 
   const client = new RegistryClient({
     host: '127.0.0.1:1',
     isPlain: false,
-    credentials: { kind: 'password', username: 'u', password: 'p' },
+    credentials: { username: 'u', password: 'p' },
   })
   const answers = [new Response('', { status: 401, headers: { 'www-authenticate': 'Bearer realm="http://evil.example.com/token"' } })]
   const original = globalThis.fetch
