@@ -33,7 +33,7 @@ async function findInFile(path: string, host: string): Promise<RegistryAuth | nu
   try {
     return parseRegistryAuths(text, path).get(host) ?? null
   } catch (error) {
-    if (error instanceof ShiplockError) throw new ShiplockError('PUBLISH_FAILED', error.message, error.hint === undefined ? {} : { hint: error.hint })
+    if (error instanceof ShiplockError) throw new ShiplockError('PUBLISH_FAILED', error.message, { hint: error.hint })
     throw error
   }
 }
