@@ -64,6 +64,8 @@ export class BenchApp {
 }
 
 export interface Asking {
+  /** Default: 127.0.0.1. */
+  readonly address?: string
   readonly port: number
   readonly host: string
   /** As `performance.now()`. */
@@ -92,9 +94,9 @@ export async function firstAnswer(
   }
 }
 
-function ask({ port, host }: Asking, agent: Agent): Promise<string> {
+function ask({ address = '127.0.0.1', port, host }: Asking, agent: Agent): Promise<string> {
   return new Promise((resolve, reject) => {
-    const question = request({ port, host: '127.0.0.1', agent, headers: { host } }, (response) => {
+    const question = request({ port, host: address, agent, headers: { host } }, (response) => {
       let body = ''
       response.setEncoding('utf8')
       response.on('data', (chunk: string) => {

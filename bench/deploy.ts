@@ -8,7 +8,7 @@ const HOST = `${SERVICE}.localhost`
 const OUR_SHARE_MS = 300
 const PAUSE_MS = 2
 
-interface Round {
+export interface Round {
   readonly tookMs: number
   readonly stages: ReadonlyMap<string, number>
 }
@@ -19,16 +19,17 @@ export async function benchDeploy(rounds: number): Promise<Section> {
   const server = await startTestServer({ env: { SHIPLOCK_LOG_LEVEL: 'warn' } })
   try {
     app.commit('v0')
-    await deployOnce(server, app)
+    const deploy = () => deployOnce(server, HOST, { service: SERVICE, source: app.source }, (body, id) => body.endsWith(id))
+    await deploy()
     const bare: number[] = []
     const changed: Round[] = []
     const same: Round[] = []
     for (let round = 1; round <= rounds; round++) {
       bare.push(await app.bareStart(`bare${round}`))
       app.commit(`v${round}`)
-      changed.push(await deployOnce(server, app))
+      changed.push(await deploy())
       app.commitNothing()
-      same.push(await deployOnce(server, app))
+      same.push(await deploy())
     }
     return {
       name: 'deploy',
@@ -54,7 +55,7 @@ function rowsOf(bare: readonly number[], changed: readonly Round[], same: readon
 }
 
 /** Medians of what each stage took, as the deployment itself records it. */
-function ledger(rounds: readonly Round[]): string {
+export function ledger(rounds: readonly Round[]): string {
   const names = [...(rounds[0]?.stages.keys() ?? [])]
   return names.map((name) => `${name} ${median(rounds.map((round) => round.stages.get(name) ?? 0)).toFixed(0)}`).join(' · ')
 }
@@ -63,10 +64,16 @@ function plain(round: Round) {
   return { tookMs: round.tookMs, stages: Object.fromEntries(round.stages) }
 }
 
-async function deployOnce(server: TestServer, app: BenchApp): Promise<Round> {
+/** `isIt` knows the new version's answer, by the deployment's id if need be. */
+export async function deployOnce(
+  server: TestServer,
+  host: string,
+  request: Parameters<TestServer['deploy']>[0],
+  isIt: (body: string, id: string) => boolean,
+): Promise<Round> {
   const from = performance.now()
-  const { id } = await server.deploy({ service: SERVICE, source: app.source })
-  const { tookMs } = await firstAnswer({ port: server.edgePort, host: HOST, from, pauseMs: PAUSE_MS }, (body) => body.endsWith(id))
+  const { id } = await server.deploy(request)
+  const { tookMs } = await firstAnswer({ port: server.edgePort, host, from, pauseMs: PAUSE_MS }, (body) => isIt(body, id))
   // The bake is not waited for: the next deployment's swap ends it.
   const deployment = await server.waitFor(id, ({ stage, settled }) => settled || stage === 'bake' || stage === 'retire')
   const queue = Date.parse(deployment.startedAt ?? '') - Date.parse(deployment.createdAt)

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs'
+import { benchContainers } from './containers.ts'
 import { benchDeploy } from './deploy.ts'
 import { writeDocumentation } from './documentation.ts'
 import { benchFanOut } from './fan-out.ts'
@@ -17,6 +18,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   edge: (isQuick) => benchProxies(isQuick ? 1 : 4, isQuick ? 1 : 5),
   swap: (isQuick) => benchSwap(isQuick ? 100 : 1000),
   deploy: (isQuick) => benchDeploy(isQuick ? 3 : 9),
+  containers: (isQuick) => benchContainers(isQuick ? 3 : 9, isQuick ? 1 : 2),
   rollback: (isQuick) => benchRollback(isQuick ? 2 : 5),
   queue: benchQueue,
   'fan-out': (isQuick) => benchFanOut(isQuick ? 100 : 1000, isQuick ? 100 : 300, 40),

@@ -15,7 +15,7 @@ process.exitCode = await main(process.argv.slice(2))
 
 /** Two levels below the root, as the sources are: what they find relative to themselves is found from here too. */
 async function bundle() {
-  const file = join(ROOT, 'node_modules', '.shiplock-bench', 'main.mjs')
+  const file = join(ROOT, '.shiplock', 'bench', 'main.mjs')
   const vitest = createRequire(createRequire(import.meta.url).resolve('vitest/package.json'))
   const vite = createRequire(vitest.resolve('vite/package.json'))
   const { build: rolldown } = await import(vite.resolve('rolldown'))

@@ -19,7 +19,8 @@ export async function bundle(entry: string, outputDirectory?: string): Promise<s
   await mkdir(directory, { recursive: true })
   const file = join(directory, 'program.mjs')
   await build({
-    input: resolve(import.meta.dirname, entry),
+    // From the root, so that it is found from a bundle of the benchmarks too, two levels deep as this file is.
+    input: resolve(import.meta.dirname, '../../test/support', entry),
     platform: 'node',
     logLevel: 'silent',
     external: ['pg-native'],
