@@ -9,8 +9,10 @@ export type Readiness =
   | { readonly ready: true; readonly attempts: readonly ProbeAttempt[]; readonly address: { readonly host: string; readonly port: number } }
   | { readonly ready: false; readonly attempts: readonly ProbeAttempt[]; readonly reason: string; readonly exited: boolean }
 
-/** First pause between probes; doubles until `retryPeriodMs`. A fast app is seen within a few ms (DESIGN.md §10). */
+/** Pauses between probes begin with this (DESIGN.md §10) and grow to `retryPeriodMs`. */
 const FIRST_PAUSE_MS = 5
+/** A pause is this share of the time waited so far: an app that took t is seen at 1.25 t at the latest, with some 25 probes until 5 s. */
+const PAUSE_SHARE = 0.25
 /** The attempt at the deadline gets so much: its answer is what the failure is explained by. */
 const LAST_ATTEMPT_MS = 1000
 
@@ -33,8 +35,9 @@ export async function waitReady(
     })
     .catch(() => {})
   try {
-    const deadline = clock.monotonic() + check.failureTimeoutMs
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, check.retryPeriodMs)) {
+    const begun = clock.monotonic()
+    const deadline = begun + check.failureTimeoutMs
+    for (;;) {
       const status = await runtime.inspect(instance.id)
       if (status.state !== 'running') return { ready: false, attempts, reason: describeExit(status), exited: true }
       const left = Math.max(LAST_ATTEMPT_MS, deadline - clock.monotonic())
@@ -56,7 +59,8 @@ export async function waitReady(
         const reason = `not ready after ${check.failureTimeoutMs / 1000} s: ${attempt.address} gave ${attempt.result}`
         return { ready: false, attempts, reason, exited: false }
       }
-      await clock.sleep(Math.min(pauseMs, waitMs), signal)
+      const pauseMs = Math.max(FIRST_PAUSE_MS, (clock.monotonic() - begun) * PAUSE_SHARE)
+      await clock.sleep(Math.min(pauseMs, check.retryPeriodMs, waitMs), signal)
     }
   } catch (error) {
     outside.signal.throwIfAborted()
