@@ -26,6 +26,13 @@ export interface ApiServer extends Service {
   readonly address: { readonly host: string; readonly port: number; readonly url: string }
 }
 
+/** Connections stay as long as proxies keep theirs, so that none sends a request on one that was just closed. */
+const CONNECTIONS = {
+  requestTimeout: LIMITS.apiRequestMs,
+  maxHeaderSize: LIMITS.requestHeaderBytes,
+  keepAliveTimeout: LIMITS.clientKeepAliveMs,
+}
+
 /** Listens for the API. `start` rejects with PORT_IN_USE; `stop` answers what has begun, and cuts streams: their readers come back. */
 export function createApiServer(listen: Listen, api: Api, { announceIn }: ApiServerOptions = {}): ApiServer {
   const listener = getRequestListener(api.fetch, { overrideGlobalObjects: false, errorHandler: (error) => problemResponse(error) })
@@ -37,7 +44,7 @@ export function createApiServer(listen: Listen, api: Api, { announceIn }: ApiSer
       return addressOf(server)
     },
     start: async () => {
-      server = createServer({ requestTimeout: LIMITS.apiRequestMs, maxHeaderSize: LIMITS.requestHeaderBytes }, (incoming, outgoing) => {
+      server = createServer(CONNECTIONS, (incoming, outgoing) => {
         answers.add(outgoing)
         outgoing.on('close', () => answers.delete(outgoing))
         void listener(incoming, outgoing)

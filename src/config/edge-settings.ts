@@ -7,6 +7,8 @@ const EDGES = ['embedded', 'traefik'] as const
 /** What takes the requests of the world. */
 export interface EdgeSettings {
   readonly edge: (typeof EDGES)[number]
+  /** How the world reaches a proxy that stands before the edge; null = nothing stands there, and nobody is believed about a request's scheme. */
+  readonly edgeFront: { readonly isTls: boolean; readonly port: number } | null
   /** Where Traefik asks for its configuration. */
   readonly traefikListen: ListenAddress
   /** Where Traefik takes requests; null = it can't be reached from here. */
@@ -34,6 +36,15 @@ export const EDGE_SETTING_DEFINITIONS: { readonly [Key in keyof EdgeSettings]: S
     defaultText: '`embedded`',
     parse: (text) => oneOf(text, EDGES),
     default: () => 'embedded',
+  },
+  edgeFront: {
+    variable: 'SHIPLOCK_EDGE_FRONT',
+    about:
+      'Scheme, and port if it is another than usual, of a proxy that stands before the edge. Services are shown at it, and what it says in `X-Forwarded-Proto` is believed: let nobody else reach SHIPLOCK_EDGE_LISTEN. A change takes effect after `shiplock server stop --all`.',
+    example: 'https',
+    defaultText: 'none',
+    parse: parseFront,
+    default: () => null,
   },
   traefikListen: {
     variable: 'SHIPLOCK_TRAEFIK_LISTEN',
@@ -110,6 +121,15 @@ function parseEntry(text: string): Parsed<TraefikAddress | null> {
   if (url === null) return { problem: 'must be an http or https address without path, or none' }
   const isTls = url.protocol === 'https:'
   return { value: { isTls, host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port === '' ? (isTls ? 443 : 80) : Number(url.port) } }
+}
+
+function parseFront(text: string): Parsed<{ isTls: boolean; port: number }> {
+  const [, scheme, digits] = /^(https?)(?::(\d{1,5}))?$/.exec(text.toLowerCase()) ?? []
+  const isTls = scheme === 'https'
+  const port = digits === undefined ? (isTls ? 443 : 80) : Number(digits)
+  if (scheme === undefined || port < 1 || port > 65_535)
+    return { problem: 'must be http or https, with a port if it is another: https:8443' }
+  return { value: { isTls, port } }
 }
 
 function parseInner(text: string): Parsed<string> {

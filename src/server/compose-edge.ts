@@ -27,15 +27,14 @@ export interface ComposedEdge {
 export function composeEdge(settings: Settings, logger: Logger, database: Database): ComposedEdge {
   const isBehind = settings.edge === 'traefik'
   const entry = settings.traefikEntry
+  const front = isBehind ? entry : settings.edgeFront
   const embedded = new EmbeddedEdge({
     stateDirectory: join(settings.dataDirectory, 'edge'),
     listen: settings.edgeListen,
     workers: settings.edgeWorkers,
     logger,
-    ...(isBehind ? { trustsForwarded: true } : {}),
-    ...(isBehind && entry !== null
-      ? { publicOrigin: { scheme: entry.isTls ? ('https' as const) : ('http' as const), port: entry.port } }
-      : {}),
+    ...(isBehind || front !== null ? { trustsForwarded: true } : {}),
+    ...(front === null ? {} : { publicOrigin: { scheme: front.isTls ? ('https' as const) : ('http' as const), port: front.port } }),
   })
   if (!isBehind) return { edge: embedded, embedded, start: () => embedded.start(), stop: () => embedded.detach() }
   const edge = new TraefikEdge({
