@@ -50,7 +50,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const file = args.find((arg) => arg.startsWith('--json='))?.slice('--json='.length) ?? '.shiplock/bench.json'
   const at = new Date().toISOString()
   writeFileSync(file, `${JSON.stringify({ at, machine: facts, quick: isQuick, sections }, null, 2)}\n`)
-  if (args.includes('--docs')) writeDocumentation(facts, at, sections)
+  if (args.includes('--docs')) writeDocumentation(facts, at, sections, names.length === 0)
   const rows = sections.flatMap((section) => ('rows' in section ? section.rows : []))
   const judged = rows.filter((row) => isWithin(row) !== null)
   write(['', `${judged.filter(isWithin).length} of ${judged.length} budgets kept; figures in ${file}`])

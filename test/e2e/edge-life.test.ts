@@ -108,7 +108,7 @@ test('I3: swaps and drains go on through a restart, and reach the old workers to
   const [old, next] = await Promise.all([startEdgeApp('old'), startEdgeApp('next')])
   await edge.swap(swapTo([old.target]))
   const slow = await rawClient(port)
-  slow.socket.write(`GET /slow?ms=1500 HTTP/1.1\r\nhost: ${HOST}\r\n\r\n`)
+  slow.socket.write(`GET /slow?ms=4000 HTTP/1.1\r\nhost: ${HOST}\r\n\r\n`)
   const idle = await rawClient(port)
   idle.socket.write(GET)
   await idle.until('old')
