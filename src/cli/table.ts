@@ -31,8 +31,8 @@ export function table(
   return [style(head.trimEnd()), ...rows.flatMap((row) => line(row).map((part) => part.trimEnd()))]
 }
 
-/** At spaces where there are any. A cell with colours is left to the terminal. */
-function wrapped(text: string, width: number): string[] {
+/** Lines of a text, broken at spaces where there are any. One with colours is left to the terminal. */
+export function wrapped(text: string, width: number): string[] {
   if (text.length <= width || visibleLength(text) !== text.length) return [text]
   const lines: string[] = []
   let rest = text

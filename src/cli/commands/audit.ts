@@ -2,6 +2,7 @@ import { EXIT_CODES } from '../../core/errors.ts'
 import { printable } from '../../core/printable.ts'
 import type { CliContext, CommonOptions } from '../context.ts'
 import { table } from '../table.ts'
+import { fitted } from '../terminal.ts'
 
 export interface AuditOptions extends CommonOptions {
   readonly actor?: string
@@ -33,10 +34,21 @@ export async function audit(options: AuditOptions, { connect, terminal }: CliCon
     entry.address ?? '',
     entry.action,
     entry.project ?? '',
-    printable(entry.target ?? ''),
-    Object.keys(entry.data).length === 0 ? '' : printable(JSON.stringify(entry.data)),
+    fitted(entry.target ?? '', TARGET_SHOWN),
+    printable(inWords(entry.data).join(' ')),
   ])
   for (const line of table(['TIME (UTC)', 'WHO', 'FROM', 'DID', 'PROJECT', 'TO', 'WITH'], rows, terminal.colors.dim, terminal.columns))
     terminal.print(line)
   return EXIT_CODES.ok
+}
+/** Names and ids are shorter; a digest is told by its beginning. */
+const TARGET_SHOWN = 34
+
+/** `name=value`, of what was said. */
+function inWords(data: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(data).flatMap(([name, value]) => {
+    if (value === null || value === undefined) return []
+    if (typeof value === 'object' && !Array.isArray(value)) return inWords(value as Readonly<Record<string, unknown>>)
+    return [`${name}=${typeof value === 'string' && /^\S+$/.test(value) ? value : JSON.stringify(value)}`]
+  })
 }

@@ -2,7 +2,7 @@ import { EXIT_CODES, ShiplockError } from '../../core/errors.ts'
 import { printable } from '../../core/printable.ts'
 import { type CliContext, type CommonOptions, scopeOf } from '../context.ts'
 import { formatAgo, formatClock } from '../format.ts'
-import { table } from '../table.ts'
+import { table, wrapped } from '../table.ts'
 import { colorStatus } from './status.ts'
 
 export async function queue(_options: CommonOptions, { connect, terminal }: CliContext): Promise<number> {
@@ -33,12 +33,27 @@ export async function why(id: string, _options: CommonOptions, { connect, termin
   const { client } = await connect()
   const told = await client.call('explainDeployment', { params: { id } })
   if (terminal.isJson) terminal.json(told)
-  const { colors } = terminal
-  terminal.print(`\n  ${colors.bold(printable(told.summary))}\n`)
-  for (const { at, text } of told.facts) terminal.print(`  ${colors.dim(formatClock(at))}  ${printable(text)}`)
-  terminal.print(`\n  ${colors.bold('Next:')} ${printable(told.next)}`)
+  const { colors, columns } = terminal
+  const beside = (width: number, text: string) => wrapped(printable(text), Math.max(FACT_WIDTH_MIN, columns - width))
+  terminal.print()
+  for (const line of beside(2, told.summary)) terminal.print(`  ${colors.bold(line)}`)
+  terminal.print()
+  for (const { at, text } of told.facts) {
+    const [first, ...more] = beside(CLOCK_WIDTH, text)
+    terminal.print(`  ${colors.dim(formatClock(at))}  ${first}`)
+    for (const line of more) terminal.print(' '.repeat(CLOCK_WIDTH) + line)
+  }
+  const [first, ...more] = beside(NEXT_WIDTH, told.next)
+  terminal.print(`\n  ${colors.bold('Next:')} ${first}`)
+  for (const line of more) terminal.print(' '.repeat(NEXT_WIDTH) + line)
   return EXIT_CODES.ok
 }
+
+/** `  12:03:04.123  ` */
+const CLOCK_WIDTH = 16
+/** `  Next: ` */
+const NEXT_WIDTH = 8
+const FACT_WIDTH_MIN = 40
 
 /** `shiplock cancel`: the deployment that is named, or the one that is not settled. */
 export async function cancel(named: string | undefined, options: CommonOptions, { connect, terminal }: CliContext): Promise<number> {

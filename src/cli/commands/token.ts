@@ -74,7 +74,7 @@ function show(tokens: readonly Token[], terminal: CliContext['terminal']): void 
     placeOf(token),
     token.role,
     token.lastUsedAt === null ? 'never' : formatAgo(token.lastUsedAt, now),
-    endOf(token).replace(/^until /, ''),
+    token.revokedAt === null && token.expiresAt !== null ? token.expiresAt.slice(0, 10) : endOf(token),
     token.verbs.join(', '),
   ])
   const headers = ['TOKEN', 'NAME', 'WHERE', 'ROLE', 'USED', 'UNTIL', 'MAY']
