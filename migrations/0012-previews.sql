@@ -17,7 +17,7 @@ alter table environments
 create index environments_to_remove on environments (removing_at) where removing_at is not null;
 create index preview_environments on environments (project_id) where is_preview;
 
--- The host as the pull request's event names it; of a commit that waits for an approval, the rest of what people need to know to give it.
+-- What people need to know of a commit that waits, to give their word for it.
 alter table preview_approvals
   add column title    text not null default '',
   add column author   text not null default '',

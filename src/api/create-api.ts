@@ -24,6 +24,7 @@ import { eventHandlers } from './routes/events.ts'
 import { garbageHandlers } from './routes/garbage.ts'
 import { memberHandlers } from './routes/members.ts'
 import { notificationHandlers } from './routes/notifications.ts'
+import { previewHandlers } from './routes/previews.ts'
 import { projectHandlers } from './routes/projects.ts'
 import { queueHandlers } from './routes/queue.ts'
 import { releaseHandlers } from './routes/releases.ts'
@@ -64,6 +65,7 @@ const HANDLERS: Handlers = {
   ...sealingKeyHandlers,
   ...repositoryHandlers,
   ...webhookHandlers,
+  ...previewHandlers,
   ...notificationHandlers,
 }
 const NOTHING = z.strictObject({})

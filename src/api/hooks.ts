@@ -73,11 +73,15 @@ export class HookDoor {
         hint: 'Whoever set it up finds the reason with `shiplock webhook deliveries`.',
       })
     }
-    return this.#store(found.id, reading, rawBody)
+    return this.#store(found, reading, rawBody)
   }
 
-  async #store(webhookId: string, reading: Exclude<HookReading, { kind: 'refused' }>, rawBody: Buffer): Promise<Response> {
-    const settled = settledAtOnce(reading)
+  async #store(
+    { id: webhookId, hasPreviews }: { readonly id: string; readonly hasPreviews: boolean },
+    reading: Exclude<HookReading, { kind: 'refused' }>,
+    rawBody: Buffer,
+  ): Promise<Response> {
+    const settled = settledAtOnce(reading, hasPreviews)
     const delivery: NewDelivery = {
       webhookId,
       deliveryId: reading.identity.id,
@@ -131,13 +135,16 @@ export class HookDoor {
 }
 
 /** What needs no decision: a ping, an event that deploys nothing, a body that can't be read. Null = the engine decides. */
-function settledAtOnce(reading: Exclude<HookReading, { kind: 'refused' }>): NonNullable<NewDelivery['settled']> | null {
+function settledAtOnce(
+  reading: Exclude<HookReading, { kind: 'refused' }>,
+  hasPreviews: boolean,
+): NonNullable<NewDelivery['settled']> | null {
   if (reading.kind === 'unreadable')
     return { verdict: 'failed', code: 'unreadable', reason: `${reading.error.message}. ${reading.error.hint}` }
   const { event } = reading
   if (event.kind === 'ping') return { verdict: 'ignored', code: 'ping', reason: 'a ping: the webhook is set up' }
   if (event.kind === 'ignored') return { verdict: 'ignored', code: 'not-a-push', reason: event.reason }
-  if (event.kind === 'pullRequest') {
+  if (event.kind === 'pullRequest' && !hasPreviews) {
     return { verdict: 'ignored', code: 'pull-request', reason: `pull request #${event.number}: this service has no previews` }
   }
   return null

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { notifyAdd, notifyList, notifyRemove, notifyTest } from './commands/notify.ts'
+import { type PreviewOptions, previewApprove, previewList, previewRemove, previewShow } from './commands/preview.ts'
 import {
   PROVIDERS,
   webhookCreate,
@@ -18,6 +19,7 @@ import { common, type Runner } from './common-options.ts'
 export function addHooks(program: Command, run: Runner): void {
   addWebhooks(program, run)
   addNotifications(program, run)
+  addPreviews(program, run)
 }
 
 function settings(command: Command): Command {
@@ -26,6 +28,14 @@ function settings(command: Command): Command {
     .option('--api-url <url>', 'API of the git host, where it is not its public service, e.g. https://git.example.com/api/v1')
     .option('--token-from <variable>', 'environment variable that holds a token of the git host: commit statuses are then sent')
     .option('--no-head-check', 'do not look at the branches for pushes that never arrived')
+    .option('--previews <environment>', 'pull requests get environments of their own, with the variables of this one but not its secrets')
+    .option('--no-previews', 'they do not (any more)')
+    .option('--preview-base <branch>', 'only requests into this branch')
+    .option('--preview-label <label>', 'only requests with this label')
+    .option('--no-preview-drafts', 'no drafts')
+    .addOption(new Option('--preview-forks <rule>', 'requests of forks (default: approve, each commit)').choices(['never', 'approve']))
+    .option('--preview-ttl <duration>', 'how long after the last push (default: 7d)')
+    .option('--preview-max <count>', 'at once in the project (default: 10)')
 }
 
 function addWebhooks(program: Command, run: Runner): void {
@@ -62,6 +72,25 @@ function addWebhooks(program: Command, run: Runner): void {
   common(webhook.command('test').argument('<webhook>'))
     .description('send a signed ping to its address, as the git host would')
     .action(run((options, context, args) => webhookTest(args[0] ?? '', options, context)))
+}
+
+function addPreviews(program: Command, run: Runner): void {
+  const preview = program.command('preview').description('environments that follow a pull or merge request')
+  const named = (command: Command) => common(command).option('--repository <url>', 'where two repositories have a request of that number')
+  named(preview.command('list'))
+    .description('previews, and commits of forks that wait for an approval')
+    .action(run<PreviewOptions>((options, context) => previewList(options, context)))
+  named(preview.command('show').argument('<number>'))
+    .description('one with its addresses')
+    .action(run<PreviewOptions>((options, context, args) => previewShow(args[0] ?? '', options, context)))
+  named(preview.command('approve').argument('<number>'))
+    .description('let one commit of a fork be built and run here')
+    .option('--commit <id>', 'only if this one waits')
+    .option('-y, --yes', 'do not ask')
+    .action(run<PreviewOptions>((options, context, args) => previewApprove(args[0] ?? '', options, context)))
+  named(preview.command('remove').argument('<number>'))
+    .description('remove one before its request is closed; the next push makes it again')
+    .action(run<PreviewOptions>((options, context, args) => previewRemove(args[0] ?? '', options, context)))
 }
 
 function addNotifications(program: Command, run: Runner): void {

@@ -4,6 +4,7 @@ import { Cache, ClearedCache } from './cache.ts'
 import { CreateDeployment, Deployment, DeploymentStatus } from './deployment.ts'
 import { Event, InstanceLine, LogLine, StreamEnd } from './event.ts'
 import { GARBAGE_ROUTES } from './garbage.ts'
+import { PREVIEW_ROUTES } from './preview.ts'
 import { flag, id, integer, limit, name, page, scope, serviceName, text, timestamp } from './primitives.ts'
 import { QUEUE_ROUTES } from './queue-routes.ts'
 import { Release } from './release.ts'
@@ -344,6 +345,7 @@ export const ROUTES = {
   ...REMOVAL_ROUTES,
   ...SECRET_ROUTES,
   ...WEBHOOK_ROUTES,
+  ...PREVIEW_ROUTES,
 } as const satisfies Record<string, RouteSpec>
 
 export type OperationId = keyof typeof ROUTES

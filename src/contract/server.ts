@@ -56,6 +56,7 @@ export const Variable = z
     environment: z.string().nullable(),
     service: z.string().nullable(),
     secret: z.boolean(),
+    forPreviews: z.boolean().meta({ description: 'Reaches previews, also as a secret.' }),
     redacted: z
       .boolean()
       .meta({ description: 'Whether its value is hidden in logs: it is a secret, and long enough to be told from ordinary words.' }),
@@ -72,6 +73,7 @@ export const SetVariables = z
     environment: name.nullable().default(null),
     service: serviceName.nullable().default(null),
     secret: z.boolean().default(false),
+    forPreviews: z.boolean().optional().meta({ description: 'Also a secret reaches previews; left out = as it was, at first not.' }),
     variables: z
       .record(variableName, text(VALUE_CHARACTERS_MAX))
       .refine((variables) => Object.keys(variables).length >= 1 && Object.keys(variables).length <= 200, 'must name 1 to 200 variables'),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { PreviewSettings } from './preview.ts'
 import { id, name, serviceName, text, timestamp } from './primitives.ts'
 
 const webUrl = text(2048).regex(/^https?:\/\/[^\s]+$/i, 'is not an http(s) URL')
@@ -16,6 +17,7 @@ export const Webhook = z
     apiUrl: z.string().nullable(),
     hasApiToken: z.boolean().meta({ description: 'Commit statuses are sent.' }),
     previousSecretUntil: timestamp.nullable().meta({ description: 'Until then the secret before the last rotation is good, too.' }),
+    previews: PreviewSettings.nullable().meta({ description: 'null = pull requests are left alone.' }),
     headCheck: z.strictObject({ next: timestamp, note: z.string().nullable() }).nullable(),
     createdAt: timestamp,
     rotatedAt: timestamp.nullable(),
@@ -31,6 +33,7 @@ export type WebhookWithSecret = z.infer<typeof WebhookWithSecret>
 const settings = {
   checksHeads: z.boolean().optional(),
   apiUrl: webUrl.nullable().optional().meta({ description: 'Base address of the git host’s API; left out = that of its public service.' }),
+  previews: PreviewSettings.nullable().optional(),
   apiToken: text(1000).min(1).nullable().optional().meta({ description: 'With it commit statuses are sent. Never shown again.' }),
 }
 

@@ -51,6 +51,9 @@ export const LIMITS = {
   healthMonitorPeriodMs: 1 * SECOND,
   scalerPeriodMs: 500,
   removerPeriodMs: 2_000,
+  previewSweepMs: 15_000,
+  /** A request for approval that nobody has answered. */
+  previewApprovalKeptMs: 30 * 24 * 3_600_000,
   /** Instances tried per copy at most; the ids of later additions begin after it. */
   verifyAttempts: 10,
   restartBackoffMaxMs: 60 * SECOND,

@@ -6,7 +6,7 @@ export type Verb = (typeof VERBS)[number]
 export const VERB_MEANINGS: Readonly<Record<Verb, string>> = {
   read: 'see services, deployments, logs, events, releases, names of variables',
   deploy: 'upload and deploy, download what was built',
-  operate: 'scale, cancel, roll back, pin releases, clear caches, lift holds',
+  operate: 'scale, cancel, roll back, pin releases, clear caches, lift holds, approve and remove previews',
   configure: 'create environments, change their branch',
   secrets: 'set and remove variables and secrets',
   manage: 'members, tokens, webhooks, freezes, notifications, deploy keys, the audit log; remove services and environments',

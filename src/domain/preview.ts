@@ -51,6 +51,16 @@ export function previewNumber(environment: string): number | null {
   return digits === undefined ? null : Number(digits)
 }
 
+/** Where a git host keeps the code of a pull or merge request, in the repository that it is for. */
+export function pullRef(provider: 'github' | 'gitlab' | 'gitea', number: number): string {
+  return provider === 'gitlab' ? `refs/merge-requests/${number}/head` : `refs/pull/${number}/head`
+}
+
+/** True for what `pullRef` makes: anybody may push there, so only the commit that was decided on counts, never what came after it. */
+export function isPullRef(ref: string): boolean {
+  return /^refs\/(?:merge-requests|pull)\//.test(ref)
+}
+
 const HOST_LABEL_MAX = 63
 
 /**

@@ -2,6 +2,7 @@ import { createRedactor } from '../core/redact.ts'
 import type { Deployment } from '../domain/deployment.ts'
 import type { ReleaseId } from '../domain/ids.ts'
 import { REGISTRY_AUTH_VARIABLE } from '../domain/image-reference.ts'
+import { holdsCredentials, previewVariables } from '../domain/preview.ts'
 import type { Release } from '../domain/release.ts'
 import type { ServiceConfig } from '../domain/service-config.ts'
 import type { Queryable } from '../store/database.ts'
@@ -36,14 +37,26 @@ async function setLayers(
   db: Queryable,
   target: ServiceEnvironment,
 ): Promise<VariableLayer[]> {
-  const rows = await readVariableLayers(db, target)
+  const rows = await visibleVariables(dependencies, db, target)
   const layer = (name: string, scope: 'project' | 'environment' | 'service'): VariableLayer => ({
     name,
-    values: Object.fromEntries(
-      rows.filter((row) => row.scope === scope).map((row) => [row.name, dependencies.sealer.open(row.sealedValue)]),
-    ),
+    values: Object.fromEntries(rows.filter((row) => row.scope === scope).map((row) => [row.name, row.value])),
   })
   return [layer('project', 'project'), layer('environment', 'environment'), layer('service', 'service')]
+}
+
+/** What the service may know. A preview runs code that nobody has merged: secrets of others are withheld from it (`previewVariables`). */
+async function visibleVariables(dependencies: Pick<EngineDependencies, 'sealer'>, db: Queryable, target: ServiceEnvironment) {
+  const rows = (await readVariableLayers(db, target)).map((row) => ({ ...row, value: dependencies.sealer.open(row.sealedValue) }))
+  const { inherited } = previewVariables(
+    rows.map((row) => ({
+      ...row,
+      isSecret: row.secret && !row.isOwn,
+      isForPreviews: row.forPreviews,
+      holdsCredentials: !row.isOwn && holdsCredentials(row.value),
+    })),
+  )
+  return inherited
 }
 
 /**

@@ -23,6 +23,7 @@ import type { Drivers } from '../stages/stage.ts'
 import { checkParts } from './checks.ts'
 import { composeGarbage } from './compose-garbage.ts'
 import { composeHooks } from './compose-hooks.ts'
+import { DEFAULT_NAMES } from './default-names.ts'
 import type { DiskWatch } from './disk-watch.ts'
 import type { Notices } from './notices.ts'
 import { VERSION } from './version.ts'
@@ -133,8 +134,6 @@ function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches, isWorkin
     },
   }
 }
-
-export const DEFAULT_NAMES = { project: 'default', environment: 'production' }
 
 /** `<service>.<domain>`, with what differs from the defaults in between: `api-staging`, `api-shop`, `api-staging-shop`. */
 export function hostFor(names: { project: string; environment: string; service: string }, domain: string): string {

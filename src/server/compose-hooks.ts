@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto'
 import type { ApiDependencies, HookReading, HookRequest } from '../api/dependencies.ts'
 import type { Settings } from '../config/settings.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import { checkUrl } from '../core/outgoing.ts'
+import { previewHost } from '../domain/preview.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { type SenderDependencies, sendTestNotification } from '../engine/outbox/sender.ts'
 import { sourceCredentials } from '../engine/source-credentials.ts'
@@ -9,6 +11,7 @@ import type { TriggerDependencies } from '../engine/triggers/dependencies.ts'
 import { compileTrigger } from '../sources/webhooks/trigger-matchers.ts'
 import type { Webhook } from '../sources/webhooks/webhook.ts'
 import { createWebhooks } from '../sources/webhooks/webhooks.ts'
+import { DEFAULT_NAMES } from './default-names.ts'
 
 /** What the API needs of webhooks and notifications. */
 export function composeHooks(
@@ -47,6 +50,8 @@ export function readHook(webhook: Webhook, request: HookRequest): HookReading {
   }
 }
 
+const shortDigest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 10)
+
 /** What deciding about pushes needs of the drivers. */
 export function composeTriggers(settings: Settings, engine: EngineDependencies): TriggerDependencies {
   const { git } = engine.drivers.sources
@@ -56,6 +61,8 @@ export function composeTriggers(settings: Settings, engine: EngineDependencies):
     logger: engine.logger,
     compileTrigger,
     headCheckMs: settings.headCheckMs,
+    previewHost: ({ project, ...names }) =>
+      previewHost({ ...names, project: project === DEFAULT_NAMES.project ? null : project }, settings.domain, shortDigest),
     validateSource: (source) => {
       if (git === null) throw new ShiplockError('SOURCE_REFUSED', 'this server fetches nothing from git')
       git.validate(source)

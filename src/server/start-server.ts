@@ -33,6 +33,7 @@ import { Remover } from '../engine/remover.ts'
 import { Scaler } from '../engine/scaler.ts'
 import { createDecider } from '../engine/triggers/decider.ts'
 import { createHeadChecker, createTriggerUpkeep } from '../engine/triggers/look-at-heads.ts'
+import { createPreviewSweep } from '../engine/triggers/sweep-previews.ts'
 import { Worker } from '../engine/worker.ts'
 import { createEngineImageStore } from '../registry/engine-image-store.ts'
 import { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
@@ -164,7 +165,7 @@ async function assemble(
       { start: () => engineParts.begin(), stop: async () => {} },
       { start: () => composed.start(), stop: () => composed.stop() },
       ...[worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), remover, createReaper(engine)],
-      ...[decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), ...createSenders(sender)],
+      ...[decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), createPreviewSweep(triggers), ...createSenders(sender)],
       createGarbageCollector(engine, buildCacheBytes(settings)),
     ],
   })

@@ -40,6 +40,7 @@ interface Checkout {
   readonly ref: string | null
   /** Wanted in place of the tip, if the ref still holds it. */
   readonly commit: string | null
+  readonly isExact: boolean
   readonly signal: AbortSignal
   readonly onLine: (line: string) => void
   readonly bytesMax: number
@@ -73,7 +74,8 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
         if (opened.about !== null) onLine(opened.about)
         const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
         const commit = request.commit ?? null
-        const revision = await bring({ git, address, cwd: request.directory, ref, commit, signal, onLine, bytesMax })
+        const isExact = request.isExact === true && commit !== null
+        const revision = await bring({ git, address, cwd: request.directory, ref, commit, isExact, signal, onLine, bytesMax })
         await removeTree(join(request.directory, '.git'))
         return revision
       } catch (error) {
@@ -110,17 +112,26 @@ async function bring(checkout: Checkout): Promise<Revision> {
   } finally {
     bound.stop()
   }
+  if (checkout.isExact && commit !== checkout.commit) throw movedOn(checkout)
   for (const warning of await checkOut({ git, directory: cwd, bytesMax: checkout.bytesMax, signal }, commit)) onLine(warning)
   const revision = await describe(checkout, commit, target.kind === 'ref' ? target.shown : target.prefix)
   onLine(`commit ${commit.slice(0, 12)} “${revision.message}” by ${revision.author}`)
   return revision
 }
 
+function movedOn({ ref, commit }: Checkout): ShiplockError {
+  return new ShiplockError('REF_NOT_FOUND', `${ref} no longer holds commit ${commit?.slice(0, 12)}`, {
+    hint: 'It was pushed over. What it holds now is deployed when its own event is decided.',
+  })
+}
+
 async function fetchTarget(checkout: Checkout, target: RemoteTarget): Promise<string> {
   if (target.kind === 'ref') {
     const { commit } = checkout
     const isTip = commit === null || commit === target.commit
-    return (isTip ? null : await fetchPushed(checkout, target, commit)) ?? fetchTip(checkout, target.name, target.commit)
+    const pushed = isTip ? null : await fetchPushed(checkout, target, commit)
+    if (!isTip && pushed === null && checkout.isExact) throw movedOn(checkout)
+    return pushed ?? fetchTip(checkout, target.name, target.commit)
   }
   if (!target.whole) {
     checkout.onLine(`looking for a commit that begins with ${target.prefix}`)

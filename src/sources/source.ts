@@ -18,6 +18,8 @@ export interface FetchRequest {
   readonly source: Source
   /** Of a push: that commit, if it is still on the branch or tag that the source names; otherwise its tip. */
   readonly commit?: string | null
+  /** No tip in place of the commit: what the ref does not hold is refused with REF_NOT_FOUND. */
+  readonly isExact?: boolean
   /** Absolute path of a directory that does not exist yet; its parent does. */
   readonly directory: string
   /** Left out = none. */

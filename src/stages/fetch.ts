@@ -2,6 +2,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ShiplockError } from '../core/errors.ts'
 import type { Revision, Source } from '../domain/deployment.ts'
+import { isPullRef } from '../domain/preview.ts'
 import type { ServiceConfig } from '../domain/service-config.ts'
 import type { FetchRequest } from '../sources/source.ts'
 import { done, type ReadConfig, type Stage, type StageContext } from './stage.ts'
@@ -39,6 +40,7 @@ function requestOf(context: StageContext, source: Source, directory: string): Fe
   return {
     source,
     commit: deployment.trigger.push?.commit ?? null,
+    isExact: isPullRef(deployment.trigger.push?.ref ?? ''),
     directory,
     scope: { projectId: deployment.projectId, project: names.project, variables: () => context.buildVariables() },
     onLine: (line) => context.log('engine', line),

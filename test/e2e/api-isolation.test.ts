@@ -74,6 +74,7 @@ const BODIES: Readonly<Record<OperationWithBody, (names: Names) => readonly unkn
     { service, provider: 'github' },
   ],
   updateWebhook: () => [{ enabled: false }],
+  approvePreview: ({ project }) => [{ project, commit: 'a'.repeat(40) }, { commit: 'a'.repeat(40) }],
   rotateWebhook: () => [{ overlapSeconds: 0 }],
   createNotificationTarget: ({ project, environment }) => [
     { project, kind: 'slack', url: 'https://chat.example.com/x' },
@@ -93,6 +94,8 @@ const PARAMETERS: Readonly<Record<string, (names: Names) => string>> = {
   deployment: ({ deployment }) => deployment,
   release: () => '1',
   confirm: ({ project }) => project,
+  number: () => '7',
+  repository: () => 'https://git.example.com/theirs.git',
   actor: () => 'someone',
   host: () => 'git.example.com',
   delivery: ({ delivery }) => delivery,

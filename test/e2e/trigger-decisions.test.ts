@@ -24,6 +24,7 @@ const dependencies = (): TriggerDependencies => ({
     if (source.kind === 'git' && source.ref?.includes('~')) throw new ShiplockError('SOURCE_REFUSED', 'the ref holds `~`')
   },
   readHeads: async () => remote,
+  previewHost: ({ service, number }) => `${service}-preview-${number}.localhost`,
   headCheckMs: 60_000,
 })
 

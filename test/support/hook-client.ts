@@ -53,6 +53,37 @@ export function pushOf(
   return githubPush({ ref, before, after, created: false, deleted: false, forced: false, head_commit: commit, commits: [commit] })
 }
 
+let pullRequestsTold = 0
+
+/** A pull request as GitHub tells it, from the recorded one. */
+export function pullRequestOf(
+  number: number,
+  sha: string,
+  changes: { action?: string; isFork?: boolean; title?: string; author?: string; labels?: string[]; base?: string } = {},
+): Record<string, unknown> {
+  const payload = JSON.parse(readFileSync(new URL('../../src/sources/webhooks/payloads/github-pull-request.json', import.meta.url), 'utf8'))
+  const action = changes.action ?? 'opened'
+  const { pull_request: pull } = payload
+  const repo = changes.isFork === true ? pull.head.repo : pull.base.repo
+  return {
+    ...payload,
+    action,
+    number,
+    pull_request: {
+      ...pull,
+      number,
+      // No two of them are alike; a body that came before is a duplicate.
+      updated_at: new Date(Date.UTC(2026, 0, 1) + ++pullRequestsTold * 1000).toISOString(),
+      state: action === 'closed' ? 'closed' : 'open',
+      title: changes.title ?? pull.title,
+      user: { ...pull.user, login: changes.author ?? 'mara' },
+      labels: (changes.labels ?? []).map((name) => ({ name })),
+      head: { ...pull.head, sha, repo },
+      base: { ...pull.base, ref: changes.base ?? 'main' },
+    },
+  }
+}
+
 /** A webhook that a test has made, and GitHub on its other end. */
 export class HookClient {
   readonly id: string

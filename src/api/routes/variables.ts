@@ -20,7 +20,7 @@ export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unse
     const scope = { project: body.project ?? dependencies.defaults.project, environment: body.environment, service: body.service }
     const sealed = Object.entries(body.variables).map(([name, value]) => {
       assertVariable(name, value)
-      return { name, sealedValue: dependencies.secrets.seal(value), secret: body.secret }
+      return { name, sealedValue: dependencies.secrets.seal(value), secret: body.secret, forPreviews: body.forPreviews }
     })
     const names = new Set(sealed.map((variable) => variable.name))
     tell({ names: [...names], service: body.service })

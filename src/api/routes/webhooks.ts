@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import type { z } from 'zod'
+import type { PreviewSettings } from '../../contract/preview.ts'
 import { ShiplockError, toShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { randomId } from '../../core/random-id.ts'
+import type { PreviewRules } from '../../domain/preview.ts'
 import type { Queryable } from '../../store/database.ts'
 import { ensureServiceEnvironment, findServiceEnvironment } from '../../store/sql/catalog.ts'
 import { type DeliveryRecord, findDelivery, insertDelivery, listDeliveries } from '../../store/sql/deliveries.ts'
@@ -62,6 +65,7 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
         checksHeads: body.checksHeads ?? true,
         apiUrl: body.apiUrl ?? null,
         sealedApiToken: sealedToken(body.apiToken, dependencies) ?? null,
+        previewRules: toRules(body.previews) ?? null,
       })
       tell({}, { target: id })
       return { webhook: viewWebhook(await require(tx, id), context), secret }
@@ -97,6 +101,7 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
         repository: body.repository,
         apiUrl: body.apiUrl,
         sealedApiToken: sealedToken(body.apiToken, dependencies),
+        previewRules: toRules(body.previews),
       })
       return viewWebhook(await require(tx, params.id), context)
     }),
@@ -134,10 +139,10 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
     once(async (tx) => {
       const first = await findDelivery(tx, params.id, params.delivery)
       if (first === null) throw new ShiplockError('NOT_FOUND', `no delivery ${params.delivery} of this webhook`)
-      if (first.parsed?.kind !== 'push') {
+      if (first.parsed?.kind !== 'push' && first.parsed?.kind !== 'pullRequest') {
         throw new ShiplockError(
           'CONFLICT',
-          `${first.id} can’t be replayed: it ${first.parsed === null ? `was ${first.verdict}` : 'is no push'}`,
+          `${first.id} can’t be replayed: it ${first.parsed === null ? `was ${first.verdict}` : 'is neither push nor pull request'}`,
           {
             hint: first.verdict === 'duplicate' ? 'Replay the delivery that it repeats.' : 'Have the git host send it again.',
           },
@@ -186,6 +191,19 @@ function repositoryOf(source: { readonly kind: string; readonly url?: string } |
 /** Of what is kept for a request that is sent again: a secret is shown once. */
 const withoutSecret = <Answer extends { secret: string }>(answer: Answer): Answer => ({ ...answer, secret: '' })
 
+/** Undefined = left as they are; null = off. */
+function toRules(given: z.output<typeof PreviewSettings> | null | undefined): PreviewRules | null | undefined {
+  if (given === null || given === undefined) return given
+  const { ttlSeconds, ...rules } = given
+  return { ...rules, ttlMs: ttlSeconds * 1000 }
+}
+
+function viewRules(rules: PreviewRules | null) {
+  if (rules === null || rules.template === null) return null
+  const { ttlMs, template, ...rest } = rules
+  return { ...rest, template, ttlSeconds: Math.round(ttlMs / 1000) }
+}
+
 const SIGNING_PREFIX = 'whsec_'
 
 /** 256 bits. GitLab's signing tokens have a form of their own; everything else takes any text. */
@@ -211,6 +229,7 @@ function viewWebhook(record: WebhookRecord, { dependencies, incoming }: RouteCon
     checksHeads: record.checksHeads,
     apiUrl: record.apiUrl,
     hasApiToken: record.hasApiToken,
+    previews: viewRules(record.previewRules),
     previousSecretUntil: record.previousValidUntil,
     headCheck: record.checksHeads ? { next: record.nextHeadCheckAt, note: record.headCheckNote } : null,
     createdAt: record.createdAt,

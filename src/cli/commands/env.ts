@@ -11,6 +11,7 @@ import { table } from '../table.ts'
 import type { Terminal } from '../terminal.ts'
 
 export interface EnvOptions extends CommonOptions {
+  readonly forPreviews?: boolean
   readonly secret?: boolean
   /** `secret set`: take the value from this file. */
   readonly file?: string
@@ -144,7 +145,13 @@ async function readText(path: string, named: string): Promise<string> {
 async function save(variables: ReadonlyMap<string, string>, options: EnvOptions, { connect, terminal }: CliContext): Promise<number> {
   const { client } = await connect()
   const { project, environment = null, service = null } = options
-  const scope = { ...(project === undefined ? {} : { project }), environment, service, secret: options.secret === true }
+  const scope = {
+    ...(project === undefined ? {} : { project }),
+    environment,
+    service,
+    secret: options.secret === true,
+    ...(options.forPreviews === true ? { forPreviews: true } : {}),
+  }
   const pairs = [...variables]
   const items: Variable[] = []
   for (let at = 0; at < pairs.length; at += VARIABLES_PER_CALL) {

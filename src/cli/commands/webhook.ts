@@ -20,6 +20,14 @@ export interface WebhookOptions extends CommonOptions {
   readonly enable?: boolean
   readonly disable?: boolean
   readonly overlap?: string
+  /** Name of the template; false = off. */
+  readonly previews?: string | false
+  readonly previewBase?: string
+  readonly previewLabel?: string
+  readonly previewDrafts?: boolean
+  readonly previewForks?: 'never' | 'approve'
+  readonly previewTtl?: string
+  readonly previewMax?: string
 }
 
 /** Where the address and the secret go, per provider; also in docs/webhooks.md. */
@@ -117,6 +125,7 @@ function show(hook: Webhook, { print, colors }: Terminal): void {
   const until = hook.previousSecretUntil === null ? '' : `; the one before is good until ${hook.previousSecretUntil.slice(0, 16)}Z`
   fact('secret', `${hook.rotatedAt === null ? 'as first made' : `rotated ${formatAgo(hook.rotatedAt, now)}`}${until}`)
   fact('statuses', hook.hasApiToken ? `sent to ${hook.apiUrl ?? 'the host’s public API'}` : 'not sent: no token')
+  fact('previews', hook.previews === null ? 'none' : describePreviews(hook.previews))
   fact('heads', hook.headCheck === null ? 'not looked at' : printable(hook.headCheck.note ?? 'not looked at yet'))
 }
 
@@ -221,7 +230,39 @@ function settingsOf(options: WebhookOptions, { env }: CliContext) {
     ...(apiUrl === undefined ? {} : { apiUrl }),
     ...(tokenFrom === undefined ? {} : { apiToken: env[tokenFrom] ?? '' }),
     ...(headCheck === false ? { checksHeads: false } : {}),
+    ...previewsOf(options),
   }
+}
+
+function previewsOf(options: WebhookOptions) {
+  const { previews, previewBase, previewLabel, previewDrafts, previewForks, previewTtl, previewMax } = options
+  if (previews === false) return { previews: null }
+  const ttlMs = previewTtl === undefined ? undefined : parseDuration(previewTtl)
+  if (ttlMs === null) throw new ShiplockError('INPUT_INVALID', '--preview-ttl: a duration is needed, e.g. 7d')
+  const rules = {
+    ...(previewBase === undefined ? {} : { baseBranch: previewBase }),
+    ...(previewLabel === undefined ? {} : { label: previewLabel }),
+    ...(previewDrafts === false ? { drafts: false } : {}),
+    ...(previewForks === undefined ? {} : { forks: previewForks }),
+    ...(ttlMs === undefined ? {} : { ttlSeconds: Math.round(ttlMs / 1000) }),
+    ...(previewMax === undefined ? {} : { max: Number(previewMax) }),
+  }
+  if (previews !== undefined) return { previews: { template: previews, ...rules } }
+  if (Object.keys(rules).length > 0)
+    throw new ShiplockError('INPUT_INVALID', '--previews ENVIRONMENT is missing: all its rules are set together')
+  return {}
+}
+
+function describePreviews({ template, baseBranch, label, drafts, forks, ttlSeconds, max }: NonNullable<Webhook['previews']>): string {
+  const rules = [
+    ...(baseBranch === null ? [] : [`into ${printable(baseBranch)}`]),
+    ...(label === null ? [] : [`with label ${printable(label)}`]),
+    ...(drafts ? [] : ['no drafts']),
+    forks === 'never' ? 'no forks' : 'forks by approval',
+    `for ${Math.round(ttlSeconds / 360) / 10} h after the last push`,
+    `at most ${max}`,
+  ]
+  return `from ${template}: ${rules.join(', ')}`
 }
 
 function providerOf(repository: string | undefined): Webhook['provider'] {

@@ -14,6 +14,7 @@ import {
 import { getServiceEnvironment } from '../../store/sql/catalog.ts'
 import { type EnvironmentDecision, findDelivery, recordVerdict, takeDelivery, type WaitingDelivery } from '../../store/sql/deliveries.ts'
 import { Periodic } from '../periodic.ts'
+import { decidePullRequest } from './decide-pull-request.ts'
 import { decideEverywhere, decidePush } from './decide-push.ts'
 import type { TriggerDependencies } from './dependencies.ts'
 
@@ -54,6 +55,13 @@ export async function decideNext(dependencies: TriggerDependencies): Promise<boo
 
 async function decideDelivery(dependencies: TriggerDependencies, tx: Queryable, delivery: WaitingDelivery): Promise<void> {
   const { event } = delivery
+  if (event?.kind === 'pullRequest') {
+    const outcome = await decidePullRequest(dependencies, tx, delivery, event)
+    await recordVerdict(tx, delivery.id, outcome)
+    const { verdict, code } = outcome
+    dependencies.logger.info('a pull request was decided', { deliveryId: delivery.id, number: event.number, verdict, code })
+    return
+  }
   if (event === null || event.kind !== 'push') {
     const reason = event === null ? 'it can’t be read any more' : `${event.kind}: nothing to decide`
     await recordVerdict(tx, delivery.id, { verdict: 'ignored', code: 'not-a-push', reason, decisions: [] })

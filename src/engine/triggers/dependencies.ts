@@ -15,6 +15,8 @@ export interface TriggerDependencies extends Pick<EngineDependencies, 'database'
     branches: readonly string[],
     signal: AbortSignal,
   ): Promise<RemoteHeads>
+  /** Host name of a service of a preview. */
+  previewHost(names: { readonly service: string; readonly project: string; readonly number: number }): string
   /** Pause between two looks at the heads of one repository; 0 = none are taken. */
   readonly headCheckMs: number
 }

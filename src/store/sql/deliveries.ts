@@ -1,6 +1,7 @@
 import { LIMITS } from '../../core/limits.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { ProjectId, ServiceId } from '../../domain/ids.ts'
+import type { PreviewRules } from '../../domain/preview.ts'
 import type { WebhookEvent } from '../../domain/push.ts'
 import { CHANNEL, type Notice } from '../channels.ts'
 import { isConstraintViolation, type Queryable } from '../database.ts'
@@ -167,8 +168,10 @@ export interface WaitingDelivery {
   readonly id: string
   readonly webhookId: string
   readonly projectId: ProjectId
+  readonly project: string
   readonly serviceId: ServiceId
   readonly service: string
+  readonly previewRules: PreviewRules | null
   readonly provider: WebhookProviderName
   readonly repository: string
   readonly isReplay: boolean
@@ -191,7 +194,7 @@ export async function takeDelivery(tx: Queryable): Promise<WaitingDelivery | nul
   if (locked === undefined) return null
   const [row] = await tx.query<WaitingDelivery>(
     `select d.id, d.webhook_id as "webhookId", w.project_id as "projectId", w.service_id as "serviceId", s.name as service, w.provider,
-            w.repository, d.replay_of is not null as "isReplay", d.event = $2 as "isHeadCheck", d.parsed as event
+            (select p.name from projects p where p.id = w.project_id) as project, w.preview_rules as "previewRules", w.repository, d.replay_of is not null as "isReplay", d.event = $2 as "isHeadCheck", d.parsed as event
        from webhook_deliveries d join webhooks w on w.id = d.webhook_id join services s on s.id = w.service_id
       where w.service_id = $1 and d.verdict = 'received' order by d.position limit 1 for update of d`,
     [locked.id, HEAD_CHECK_EVENT],

@@ -11,6 +11,7 @@ export interface VariableScope {
 export interface VariableRecord extends VariableScope {
   readonly name: string
   readonly secret: boolean
+  readonly forPreviews: boolean
   readonly sealedValue: Uint8Array
   readonly setBy: string | null
   readonly updatedAt: string
@@ -22,7 +23,7 @@ export async function listVariables(
   filter: { readonly project: string; readonly environment: string | undefined; readonly service: string | undefined },
 ): Promise<VariableRecord[]> {
   return db.query<VariableRecord>(
-    `select v.name, v.secret, v.sealed_value as "sealedValue", v.updated_by as "setBy", v.updated_at as "updatedAt", p.name as project, e.name as environment, s.name as service
+    `select v.name, v.secret, v.for_previews as "forPreviews", v.sealed_value as "sealedValue", v.updated_by as "setBy", v.updated_at as "updatedAt", p.name as project, e.name as environment, s.name as service
        from variables v
        join projects p on p.id = v.project_id
        left join environments e on e.id = v.environment_id
@@ -39,16 +40,32 @@ export async function listVariables(
 export async function setVariables(
   tx: Queryable,
   scope: VariableScope,
-  variables: readonly { readonly name: string; readonly sealedValue: Uint8Array; readonly secret: boolean }[],
+  variables: readonly {
+    readonly name: string
+    readonly sealedValue: Uint8Array
+    readonly secret: boolean
+    readonly forPreviews?: boolean | undefined
+  }[],
   setBy: string,
 ): Promise<void> {
   const ids = await ensureScope(tx, scope)
   for (const variable of variables) {
     await tx.query(
-      `insert into variables (project_id, environment_id, service_id, name, sealed_value, secret, updated_by) values ($1, $2, $3, $4, $5, $6, $7)
+      `insert into variables (project_id, environment_id, service_id, name, sealed_value, secret, updated_by, for_previews)
+       values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, false))
        on conflict (project_id, environment_id, service_id, name)
-       do update set sealed_value = excluded.sealed_value, secret = excluded.secret, updated_by = excluded.updated_by, updated_at = now()`,
-      [ids.projectId, ids.environmentId, ids.serviceId, variable.name, variable.sealedValue, variable.secret, setBy],
+       do update set sealed_value = excluded.sealed_value, secret = excluded.secret, updated_by = excluded.updated_by,
+         for_previews = coalesce($8, variables.for_previews), updated_at = now()`,
+      [
+        ids.projectId,
+        ids.environmentId,
+        ids.serviceId,
+        variable.name,
+        variable.sealedValue,
+        variable.secret,
+        setBy,
+        variable.forPreviews ?? null,
+      ],
     )
   }
 }

@@ -1,4 +1,5 @@
 import type { ProjectId, ServiceId } from '../../domain/ids.ts'
+import type { PreviewRules } from '../../domain/preview.ts'
 import type { Queryable } from '../database.ts'
 
 export type WebhookProviderName = 'github' | 'gitlab' | 'gitea'
@@ -21,6 +22,7 @@ export interface WebhookRecord {
   /** Until then the secret before the last rotation is good, too. */
   readonly previousValidUntil: string | null
   readonly headCheckNote: string | null
+  readonly previewRules: PreviewRules | null
   readonly nextHeadCheckAt: string
   readonly createdAt: string
   readonly rotatedAt: string | null
@@ -29,7 +31,7 @@ export interface WebhookRecord {
 const COLUMNS = `w.id, w.project_id as "projectId", w.service_id as "serviceId", p.name as project, s.name as service, w.provider, w.repository,
   w.enabled as "isEnabled", w.checks_heads as "checksHeads", w.api_url as "apiUrl", w.sealed_api_token is not null as "hasApiToken",
   w.sealed_secret is not null as "hasSecret", case when w.previous_valid_until > now() then w.previous_valid_until end as "previousValidUntil",
-  w.head_check_note as "headCheckNote", w.next_head_check_at as "nextHeadCheckAt", w.created_at as "createdAt", w.rotated_at as "rotatedAt"`
+  w.preview_rules as "previewRules", w.head_check_note as "headCheckNote", w.next_head_check_at as "nextHeadCheckAt", w.created_at as "createdAt", w.rotated_at as "rotatedAt"`
 const JOINS = 'webhooks w join projects p on p.id = w.project_id join services s on s.id = w.service_id'
 
 export interface NewWebhook {
@@ -42,12 +44,13 @@ export interface NewWebhook {
   readonly checksHeads: boolean
   readonly apiUrl: string | null
   readonly sealedApiToken: Buffer | null
+  readonly previewRules: PreviewRules | null
 }
 
 export async function insertWebhook(tx: Queryable, webhook: NewWebhook): Promise<void> {
   await tx.query(
-    `insert into webhooks (id, project_id, service_id, provider, repository, sealed_secret, checks_heads, api_url, sealed_api_token)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    `insert into webhooks (id, project_id, service_id, provider, repository, sealed_secret, checks_heads, api_url, sealed_api_token, preview_rules)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       webhook.id,
       webhook.projectId,
@@ -58,6 +61,7 @@ export async function insertWebhook(tx: Queryable, webhook: NewWebhook): Promise
       webhook.checksHeads,
       webhook.apiUrl,
       webhook.sealedApiToken,
+      webhook.previewRules === null ? null : JSON.stringify(webhook.previewRules),
     ],
   )
 }
@@ -90,6 +94,8 @@ export interface WebhookSecrets {
   readonly id: string
   readonly provider: WebhookProviderName
   readonly isEnabled: boolean
+  /** Pull requests are decided, not ignored. */
+  readonly hasPreviews: boolean
   readonly sealedSecrets: readonly Buffer[]
 }
 
@@ -98,17 +104,18 @@ export async function findWebhookSecrets(db: Queryable, id: string): Promise<Web
     id: string
     provider: WebhookProviderName
     enabled: boolean
+    previews: boolean
     current: Buffer | null
     previous: Buffer | null
   }>(
-    `select id, provider, enabled, sealed_secret as current, case when previous_valid_until > now() then sealed_previous_secret end as previous
+    `select id, provider, enabled, preview_rules is not null as previews, sealed_secret as current, case when previous_valid_until > now() then sealed_previous_secret end as previous
        from webhooks where id = $1`,
     [id],
     { name: 'find-webhook-secrets' },
   )
   if (row === undefined) return null
   const sealedSecrets = [row.current, row.previous].filter((secret) => secret !== null)
-  return { id: row.id, provider: row.provider, isEnabled: row.enabled, sealedSecrets }
+  return { id: row.id, provider: row.provider, isEnabled: row.enabled, hasPreviews: row.previews, sealedSecrets }
 }
 
 export interface WebhookChange {
@@ -118,6 +125,7 @@ export interface WebhookChange {
   /** null = none. */
   readonly apiUrl?: string | null | undefined
   readonly sealedApiToken?: Buffer | null | undefined
+  readonly previewRules?: PreviewRules | null | undefined
 }
 
 /** Changes what is named, keeps the rest. */
@@ -125,7 +133,7 @@ export async function updateWebhook(tx: Queryable, id: string, change: WebhookCh
   await tx.query(
     `update webhooks set enabled = coalesce($2, enabled), checks_heads = coalesce($3, checks_heads), repository = coalesce($4, repository),
             api_url = case when $5 then $6 else api_url end, sealed_api_token = case when $7 then $8 else sealed_api_token end,
-            next_head_check_at = now(), head_check_failures = 0
+            preview_rules = case when $9 then $10::jsonb else preview_rules end, next_head_check_at = now(), head_check_failures = 0
       where id = $1`,
     [
       id,
@@ -136,6 +144,8 @@ export async function updateWebhook(tx: Queryable, id: string, change: WebhookCh
       change.apiUrl ?? null,
       change.sealedApiToken !== undefined,
       change.sealedApiToken ?? null,
+      change.previewRules !== undefined,
+      change.previewRules == null ? null : JSON.stringify(change.previewRules),
     ],
   )
 }

@@ -1,0 +1,2 @@
+/** Of whoever names none. */
+export const DEFAULT_NAMES = { project: 'default', environment: 'production' }
