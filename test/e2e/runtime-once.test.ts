@@ -8,25 +8,51 @@ import { LIMITS } from '../../src/core/limits.ts'
 import type { DeploymentId } from '../../src/domain/ids.ts'
 import { Once } from '../../src/runtimes/process/once.ts'
 import { lines, never } from './../conformance/runtime-suite.ts'
+import { dockerHarness, serverImage } from '../support/docker-harness.ts'
+import { dockerdMissing, sharedDockerd } from '../support/dockerd.ts'
 import { eventually } from '../support/eventually.ts'
 import { instanceSpec, LABELS, processHarness, type RuntimeHarness } from '../support/runtime-harness.ts'
 
 let harness: RuntimeHarness
-afterEach(async () => expect(await harness.close()).toEqual([]))
+/** Of the harness's own artifact. */
+let make: typeof instanceSpec
+afterEach(async () => expect(await harness?.close()).toEqual([]))
 
-describe.each([{ kind: 'auto' as const }, { kind: 'none' as const }])('shiplock-once in instances, sandbox $kind', ({ kind }) => {
+const missing = dockerdMissing()
+const LONG = 120_000
+const places = [
+  { place: 'processes, confined', begin: () => onProcesses('auto') },
+  { place: 'processes, not confined', begin: () => onProcesses('none') },
+  ...(missing === null ? [{ place: 'containers', begin: onContainers }] : []),
+]
+
+async function onProcesses(kind: 'auto' | 'none') {
+  harness = await processHarness({ kind, cgroups: true })
+  make = instanceSpec
+  return { kill: async (id: string) => void (await harness.sandbox?.kill(id)) }
+}
+
+async function onContainers() {
+  const dockerd = await sharedDockerd()
+  const docker = await dockerHarness(dockerd, await serverImage(dockerd))
+  harness = docker
+  make = docker.instanceSpec
+  return { kill: async (id: string) => void (await dockerd.dockerText('kill', `shiplock-${docker.runtime.owner}-${id}`)) }
+}
+
+describe.each(places)('shiplock-once in instances as $place', { timeout: LONG }, ({ begin }) => {
   const texts = async (id: ReturnType<typeof instanceSpec>['id']) => (await lines(harness.runtime, id)).map((line) => line.text)
 
   test('four instances that start at once migrate once; their restarts and later ones find it done; another deployment does it anew', async () => {
-    harness = await processHarness({ kind, cgroups: true })
-    const make = (deploymentId = LABELS.deploymentId) =>
-      instanceSpec({
+    await begin()
+    const migrating = (deploymentId = LABELS.deploymentId) =>
+      make({
         labels: { ...LABELS, deploymentId },
         initCommands: ['shiplock-once schema -- sh -c "echo migrated by $SHIPLOCK_INSTANCE; sleep 0.2"'],
         initFailure: 'fail',
         startCommands: ['sleep 1000'],
       })
-    const all = [make(), make(), make(), make()]
+    const all = [migrating(), migrating(), migrating(), migrating()]
     await Promise.all(all.map((spec) => harness.runtime.start(spec, 1, never())))
     const migrations = async () =>
       (await Promise.all(all.map(({ id }) => texts(id)))).flat().filter((line) => line.startsWith('migrated by'))
@@ -36,21 +62,21 @@ describe.each([{ kind: 'auto' as const }, { kind: 'none' as const }])('shiplock-
     await harness.runtime.stop(first.id, { timeoutMs: 1000 }, 1)
     await harness.runtime.start(first, 1, never())
     expect(await migrations()).toHaveLength(1)
-    const other = make('dep_two' as DeploymentId)
+    const other = migrating('dep_two' as DeploymentId)
     await harness.runtime.start(other, 1, never())
     await eventually(async () => expect(await texts(other.id)).toContain(`migrated by ${other.id}`))
   })
 
   test('an instance that is killed while it migrates leaves it to the next one', async () => {
-    harness = await processHarness({ kind, cgroups: true })
-    const init = (command: string) => instanceSpec({ initCommands: [`shiplock-once schema -- ${command}`], startCommands: ['sleep 1000'] })
+    const { kill } = await begin()
+    const init = (command: string) => make({ initCommands: [`shiplock-once schema -- ${command}`], startCommands: ['sleep 1000'] })
     const holder = init('sh -c "echo begun; exec sleep 1000"')
     const starting = harness.runtime.start(holder, 1, never()).catch(() => null)
     await eventually(async () => expect(await texts(holder.id)).toContain('begun'))
     const next = init('echo migrated')
     const started = harness.runtime.start(next, 1, never())
     await eventually(async () => expect((await texts(next.id)).join()).toContain('waiting'))
-    await harness.sandbox?.kill(holder.id)
+    await kill(holder.id)
     await started
     await starting
     expect(await texts(next.id)).toContain('migrated')

@@ -62,13 +62,20 @@ function layOutBusybox(root: string): void {
 
 function layOutNode(root: string): void {
   const node = realpathSync(process.execPath)
-  place(node, join(root, 'usr/local/bin/node'))
-  const listed = execFileSync('ldd', [node], { encoding: 'utf8' })
-  for (const [, library = ''] of listed.matchAll(/(\/\S+) \(0x/g)) place(realpathSync(library), join(root, library))
+  placeProgram(root, node, 'usr/local/bin/node')
+  // Of util-linux, as in every real image of this kind: shiplock-once needs it.
+  placeProgram(root, '/usr/bin/flock', 'usr/bin/flock')
   const npm = join(dirname(node), '../lib/node_modules/npm')
   if (!existsSync(npm)) return
   cpSync(npm, join(root, 'usr/local/lib/node_modules/npm'), { recursive: true, verbatimSymlinks: true })
   symlinkSync('../lib/node_modules/npm/bin/npm-cli.js', join(root, 'usr/local/bin/npm'))
+}
+
+/** With the libraries that it is linked to. */
+function placeProgram(root: string, program: string, path: string): void {
+  place(program, join(root, path))
+  const listed = execFileSync('ldd', [program], { encoding: 'utf8' })
+  for (const [, library = ''] of listed.matchAll(/(\/\S+) \(0x/g)) place(realpathSync(library), join(root, library))
 }
 
 function place(from: string, to: string): void {

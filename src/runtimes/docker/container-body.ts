@@ -16,6 +16,13 @@ const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_
 const SHARES_PER_WEIGHT = 10.24
 const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_.-]*$/
 
+/** A directory of this host in a container. */
+export interface Mount {
+  readonly source: string
+  readonly target: string
+  readonly writable: boolean
+}
+
 export interface ContainerPlan {
   readonly image: string
   /** null = the image's own. */
@@ -33,6 +40,8 @@ export interface ContainerPlan {
   /** null = nothing listens: a task. */
   readonly port: number | null
   readonly reach: Reach
+  /** Default none. */
+  readonly mounts?: readonly Mount[]
   /** Whether the engine puts an init of its own before the command. Default true. */
   readonly init?: boolean
 }
@@ -56,6 +65,7 @@ export function containerBody(plan: ContainerPlan): Record<string, unknown> {
       NetworkMode: plan.network,
       // Reaps children and hands signals on: as process 1 an app without a handler would ignore SIGTERM.
       Init: plan.init ?? true,
+      ...mountsOf(plan.mounts ?? []),
       Memory: memory,
       // Equal: no swap on top.
       MemorySwap: memory,
@@ -92,6 +102,11 @@ export function containerBody(plan: ContainerPlan): Record<string, unknown> {
     },
     NetworkingConfig: { EndpointsConfig: { [plan.network]: endpoint } },
   }
+}
+
+function mountsOf(mounts: readonly Mount[]): Record<string, unknown> {
+  if (mounts.length === 0) return {}
+  return { Mounts: mounts.map(({ source, target, writable }) => ({ Type: 'bind', Source: source, Target: target, ReadOnly: !writable })) }
 }
 
 export function specOf(body: Record<string, unknown>): string {

@@ -6,7 +6,7 @@ import type { ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
 import type { InstanceSpec, Labels } from '../runtime.ts'
 import { AddressBook } from './address-book.ts'
-import type { ContainerPlan } from './container-body.ts'
+import type { ContainerPlan, Mount } from './container-body.ts'
 import type { ContainerCommand } from './container-command.ts'
 import { type ContainerKind, containerName, labelsFor, networkOf } from './container-labels.ts'
 import { type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
@@ -32,6 +32,7 @@ export interface LaunchRequest {
   /** Tree that is laid into it before its first start; null = the image is all. */
   readonly tree: string | null
   readonly env: Readonly<Record<string, string>>
+  readonly mounts?: readonly Mount[]
   readonly port: number | null
   /** Where its service answers; null = nobody shall find it by labels. */
   readonly host: string | null
@@ -200,6 +201,7 @@ export class ContainerLauncher {
       ...request.command,
       workingDirectory: request.tree === null ? null : TREE_MOUNT,
       env: request.env,
+      ...(request.mounts === undefined ? {} : { mounts: request.mounts }),
       labels: { ...labelsFor(this.owner, kind, id, labels, fence), ...this.#frontLabels(request) },
       cpu: request.cpu,
       memoryMb: request.memoryMb,

@@ -13,6 +13,8 @@ export class Containers {
   readonly #clock: Clock
   /** Unlearned from an engine that has no init of its own. */
   #hasInit = true
+  /** Unlearned from an engine that does not see the files of this host, e.g. behind a forwarded socket. */
+  #seesFiles = true
 
   constructor(engine: ContainerEngine, clock: Clock) {
     this.#engine = engine
@@ -34,7 +36,7 @@ export class Containers {
    * @throws LAUNCH_FAILED in the engine's words
    */
   async make(name: string, plan: ContainerPlan, present: ContainerFacts | null, signal: AbortSignal): Promise<boolean> {
-    const body = containerBody({ ...plan, init: this.#hasInit })
+    const body = containerBody({ ...plan, init: this.#hasInit, mounts: this.#seesFiles ? (plan.mounts ?? []) : [] })
     if (present !== null && labelsIn(present)[LABEL.owner] !== plan.labels[LABEL.owner])
       throw new ShiplockError('LAUNCH_FAILED', `the engine has a container ${name} that is not ours`, { hint: 'Remove or rename it.' })
     if (present !== null && labelsIn(present)[LABEL.spec] === specOf(body)) return neverRan(present)
@@ -45,6 +47,10 @@ export class Containers {
     } catch (error) {
       // An earlier call made it and its reply was lost.
       if (isRefusal(error, 409) && (await this.find(name)) !== null) return true
+      if (isRefusal(error, 400) && this.#seesFiles && /bind source path does not exist/i.test(error.message)) {
+        this.#seesFiles = false
+        return this.make(name, plan, null, signal)
+      }
       throw isRefusal(error) ? await this.#explained(error, plan) : error
     }
   }

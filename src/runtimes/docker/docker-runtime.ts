@@ -1,9 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
-import { writeFileAtomic } from '../../core/atomic-file.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { eachLimited } from '../../core/each-limited.ts'
 import { isShiplockError, ShiplockError } from '../../core/errors.ts'
@@ -31,12 +29,14 @@ import { commandOf, portOf } from './container-command.ts'
 import { filters, LABEL, labelsOf } from './container-labels.ts'
 import { ContainerLauncher, type LauncherOptions, type ReachSetting } from './container-launcher.ts'
 import { ContainerLog } from './container-log.ts'
+import { ContainerOnce } from './container-once.ts'
 import { assertFence, type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
 import { type ContainerFacts, isRunning, labelsIn, statusOf } from './container-state.ts'
 import { ContainerTasks } from './container-tasks.ts'
 import { diagnoseContainer } from './diagnose-container.ts'
 import { execInside } from './exec-inside.ts'
 import { ExitWatch } from './exit-watch.ts'
+import { ownerOf } from './owner-of.ts'
 import { reportTag } from './start-reports.ts'
 
 export interface DockerRuntimeOptions {
@@ -74,6 +74,7 @@ export class DockerRuntime implements Runtime {
   readonly #launcher: ContainerLauncher
   readonly #tasks: ContainerTasks
   readonly #exits: ExitWatch
+  readonly #once: ContainerOnce
   #isBegun = false
 
   /** What an earlier server left is taken up: logs go on, addresses stay with their holders. Does not need the engine to be there. */
@@ -102,6 +103,7 @@ export class DockerRuntime implements Runtime {
       front: options.front ?? null,
     })
     this.#tasks = new ContainerTasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
+    this.#once = new ContainerOnce(join(options.stateDirectory, 'once'), this.#clock)
     this.#exits = new ExitWatch(options.engine, owner, this.#clock)
   }
 
@@ -180,6 +182,7 @@ export class DockerRuntime implements Runtime {
       await removeTree(directory)
       const labels = record?.labels ?? (facts === null ? null : labelsOf(labelsIn(facts)))
       if (labels !== null) await this.#launcher.release('instance', id, labels)
+      await this.#sweepOnce()
     })
   }
 
@@ -265,6 +268,7 @@ export class DockerRuntime implements Runtime {
       this.#launcher.remember('instance', record)
       await this.#watch(id)
     }
+    await this.#sweepOnce()
     await this.#tasks.open()
     this.#exits.start()
   }
@@ -283,7 +287,8 @@ export class DockerRuntime implements Runtime {
     if (present !== null) await this.#caughtUp(spec.id, log)
     await log.reports.clear()
     const { id, labels, cpu, memoryMb, ociRuntime } = spec
-    const env = { ...spec.env, PORT: String(port), SHIPLOCK_INSTANCE: id }
+    const once = this.#engine.isLocal ? await this.#once.lay(image, spec) : { env: {}, mounts: [] }
+    const env = { ...spec.env, ...once.env, PORT: String(port), SHIPLOCK_INSTANCE: id }
     await this.#launcher.launch({
       kind: 'instance',
       id,
@@ -293,6 +298,7 @@ export class DockerRuntime implements Runtime {
       command,
       tree: spec.artifactDirectory,
       env,
+      mounts: once.mounts,
       port,
       host: spec.host ?? null,
       cpu,
@@ -303,6 +309,11 @@ export class DockerRuntime implements Runtime {
       signal,
     })
     log.follow()
+  }
+
+  async #sweepOnce(): Promise<void> {
+    const records = await Promise.all((await this.#ids()).map((id) => readRecord(this.#directory(id))))
+    await this.#once.sweep(new Set(records.flatMap((record) => record?.labels.deploymentId ?? [])))
   }
 
   /** Waits until init commands have run, and tells which of them failed. */
@@ -383,14 +394,4 @@ function recordOf(facts: ContainerFacts, spec: InstanceSpec): ContainerRecord {
   const { id, labels, memoryMb } = spec
   const network = labelsIn(facts)[LABEL.network] ?? ''
   return { id, labels, fence: 0, network, address: null, memoryMb, stopAsked: false, launchedAt: facts.State.StartedAt, timedOut: false }
-}
-
-/** Drawn once: an engine may be shared by servers that must not touch each other's containers. */
-async function ownerOf(stateDirectory: string): Promise<string> {
-  const file = join(stateDirectory, 'owner')
-  const present = (await readFile(file, 'utf8').catch(() => '')).trim()
-  if (/^[0-9a-f]{12}$/.test(present)) return present
-  const owner = randomBytes(6).toString('hex')
-  await writeFileAtomic(file, `${owner}\n`)
-  return owner
 }

@@ -10,6 +10,8 @@ export interface LocalImage {
   readonly command: readonly string[]
   /** TCP ports that it says it listens on, ascending. */
   readonly exposedPorts: readonly number[]
+  /** Its PATH; null where it names none. */
+  readonly path: string | null
 }
 
 interface ImageFacts {
@@ -18,6 +20,7 @@ interface ImageFacts {
   readonly Config?: {
     readonly Entrypoint?: readonly string[] | null
     readonly Cmd?: readonly string[] | null
+    readonly Env?: readonly string[] | null
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null
   } | null
 }
@@ -51,6 +54,7 @@ export async function inspectImage(engine: ContainerEngine, name: string, signal
 
 export function localImage(facts: ImageFacts): LocalImage {
   const ports = Object.keys(facts.Config?.ExposedPorts ?? {})
+  const path = facts.Config?.Env?.find((entry) => entry.startsWith('PATH='))
   return {
     id: normalized(facts.Id),
     entrypoint: facts.Config?.Entrypoint ?? [],
@@ -59,6 +63,7 @@ export function localImage(facts: ImageFacts): LocalImage {
       .filter((port) => /^\d+(\/tcp)?$/.test(port))
       .map((port) => Number.parseInt(port, 10))
       .sort((a, b) => a - b),
+    path: path === undefined ? null : path.slice('PATH='.length),
   }
 }
 

@@ -20,20 +20,29 @@ const DEPLOYMENT_ID = /^[A-Za-z0-9_-]{1,100}$/
 export class Once {
   readonly #directory: string
   readonly #clock: Clock
+  readonly #mode: number
   #program: Promise<void> | null = null
 
-  constructor(directory: string, clock: Clock) {
+  /** `mode`: of the directory that holds those of all deployments. */
+  constructor(directory: string, clock: Clock, mode = 0o711) {
     this.#directory = directory
     this.#clock = clock
+    this.#mode = mode
   }
 
-  async lay(sandbox: Sandbox, { deploymentId, projectId }: Labels): Promise<LaidSupport> {
+  /** On this host: where the program is, and what the instances of that deployment share. */
+  async directories(deploymentId: DeploymentId): Promise<{ readonly bin: string; readonly shared: string }> {
     const bin = join(this.#directory, 'bin')
     this.#program ??= this.#write(bin)
     await this.#program
     const shared = this.#shared(deploymentId)
-    // Two instances start at once: whoever makes it gives it away, and giving it away twice is no harm.
+    // Two instances start at once: making it twice is no harm, nor is giving it away twice.
     await mkdir(shared, { recursive: true, mode: 0o700 })
+    return { bin, shared }
+  }
+
+  async lay(sandbox: Sandbox, { deploymentId, projectId }: Labels): Promise<LaidSupport> {
+    const { bin, shared } = await this.directories(deploymentId)
     await sandbox.own(shared, projectId)
     if (!sandbox.description.filesystem) return { mounts: [], searchFirst: [bin], env: { SHIPLOCK_ONCE_DIR: shared } }
     const inside = { bin: join(INSIDE, 'bin'), shared: join(INSIDE, 'once') }
@@ -63,7 +72,7 @@ export class Once {
 
   async #write(bin: string): Promise<void> {
     await mkdir(bin, { recursive: true, mode: 0o755 })
-    await mkdir(join(this.#directory, 'deployments'), { recursive: true, mode: 0o711 })
+    await mkdir(join(this.#directory, 'deployments'), { recursive: true, mode: this.#mode })
     await writeFileAtomic(join(bin, 'shiplock-once'), `#!/bin/sh\n${ONCE_SCRIPT}\n`, 0o755)
   }
 
