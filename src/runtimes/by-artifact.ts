@@ -27,7 +27,7 @@ export interface ByArtifactOptions {
   readonly images: KeepingRuntime
   /** Whether the engine of `images` answers now. Without it images are not offered to configurations, so that detection passes Dockerfiles over. */
   readonly isReachable: () => boolean
-  /** Start file trees on `images`, too; what already runs as a process goes on as one. Default false. */
+  /** Start file trees on `images`, too, but for static sites; what already runs as a process goes on as one. Default false. */
   readonly prefersImages?: boolean
 }
 
@@ -68,7 +68,9 @@ export class ByArtifactRuntime implements Runtime {
   }
 
   start(spec: InstanceSpec, fence: number, signal: AbortSignal): Promise<InstanceStatus> {
-    return this.#holder(spec.id, spec.artifact).start(spec, fence, signal)
+    // Files that a web server of ours hands out need no container.
+    const isSite = spec.staticRoot !== null && !this.#images.has(spec.id)
+    return (isSite ? this.#trees : this.#holder(spec.id, spec.artifact)).start(spec, fence, signal)
   }
 
   inspect(id: InstanceId): Promise<InstanceStatus> {

@@ -72,6 +72,11 @@ async function diskFinding(settings: Settings, engineRoot: string | null): Promi
 
 /** An engine is an offer in `auto`, and needed for `docker`. */
 async function engineFinding(settings: Settings, engine: ContainerEngine | null): Promise<Finding> {
+  const isNeeded = settings.runtime === 'docker'
+  const hint = isNeeded
+    ? 'Nothing is deployed without it: SHIPLOCK_RUNTIME is docker. Start it, or name it in SHIPLOCK_CONTAINER_ENGINE.'
+    : 'Without one, recipes can be deployed; Dockerfiles and images can not.'
+  if (engine === null && isNeeded) return finding('container engine', 'failed', 'SHIPLOCK_CONTAINER_ENGINE is none', hint)
   if (engine === null) {
     const reason = settings.runtime === 'process' ? 'SHIPLOCK_RUNTIME is process' : 'SHIPLOCK_CONTAINER_ENGINE is none'
     return finding('container engine', 'ok', `not used: ${reason}`)
@@ -88,10 +93,10 @@ async function engineFinding(settings: Settings, engine: ContainerEngine | null)
     })
     const reason = error instanceof ShiplockError ? error.message : 'it does not answer'
     // Nobody asked for one where only the usual places were looked at.
-    const isWanted = settings.runtime === 'docker' || settings.containerEngine.length === 1
+    const isWanted = isNeeded || settings.containerEngine.length === 1
     const summary = isWanted ? printable(reason) : `none answers (looked at ${tried.join(', ')})`
-    const status = settings.runtime === 'docker' ? 'failed' : isWanted ? 'warning' : 'ok'
-    return finding('container engine', status, summary, 'Without one, recipes can be deployed; Dockerfiles and images can not.')
+    const status = isNeeded ? 'failed' : isWanted ? 'warning' : 'ok'
+    return finding('container engine', status, summary, hint)
   }
 }
 const ENGINE_MS = 3000
