@@ -35,7 +35,7 @@ let sha = SHA('0')
 beforeAll(async () => {
   if (missing !== null) return
   host = await GitHost.start()
-  world = await StoryWorld.begin({ env: { SHIPLOCK_OUTGOING: 'any', SHIPLOCK_HEAD_CHECK: '1h' } })
+  world = await StoryWorld.begin({ env: { SHIPLOCK_OUTGOING: 'any', SHIPLOCK_HEAD_CHECK: '1h', SHIPLOCK_EDGE_FRONT: 'https' } })
   repo = world.repo('api')
   commit('v1')
   repo.git('branch', 'develop')
@@ -138,7 +138,7 @@ test('a service from a private repository: a deploy key, a pinned host, a secret
   await does(anna, 'shiplock deploy-key pin')
   await does(anna, 'printf %s')
   expect((await does(anna, 'shiplock deploy ssh')).stdout).toContain('api v1 is live')
-  expect((await does(anna, 'shiplock status')).stdout).toContain('shop/production')
+  expect((await does(anna, 'shiplock status')).stdout).toMatch(/shop\/production[\s\S]*https:\/\//)
   sha = repo.git('rev-parse', 'HEAD')
   expect(await version()).toBe('v1')
 })
