@@ -3,15 +3,13 @@ import { describe, expect, test } from 'vitest'
 import {
   decidePreview,
   holdsCredentials,
+  isPullRef,
   type Preview,
   type PreviewRules,
   type PreviewState,
-  previewExpiry,
   previewHost,
-  previewName,
-  previewNumber,
-  previewsToRemove,
   previewVariables,
+  pullRef,
 } from './preview.ts'
 import type { PullRequestEvent } from './push.ts'
 
@@ -114,17 +112,6 @@ describe('a pull request from a fork', () => {
 })
 
 describe('names', () => {
-  test('lead from number to environment and back', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 2_147_483_647 }), (number) => {
-        expect(previewNumber(previewName(number))).toBe(number)
-      }),
-    )
-    for (const name of ['preview', 'preview-', 'preview-0', 'preview-01', 'preview-1a', 'xpreview-1', 'preview--1']) {
-      expect(previewNumber(name)).toBeNull()
-    }
-  })
-
   test('of hosts fit DNS, and two long ones stay two', () => {
     const digest = (text: string) => String(text.length).padStart(8, '0')
     expect(previewHost({ service: 'api', project: null, number: 7 }, 'example.org', digest)).toBe('api-preview-7.example.org')
@@ -140,24 +127,13 @@ describe('names', () => {
   })
 })
 
-describe('the sweep', () => {
-  const preview = (number: number, expiresAt: number): Preview => ({ number, headSha: SHA, expiresAt: new Date(expiresAt).toISOString() })
-
-  test('removes what is closed or past its time, each with its reason', () => {
-    const all = [preview(1, NOW + 1), preview(2, NOW + 1), preview(3, NOW)]
-    const removed = previewsToRemove(all, new Set([1, 3]), NOW)
-    expect(removed.map(({ preview: { number }, reason }) => [number, reason])).toEqual([
-      [2, 'pull request #2 is closed'],
-      [3, expect.stringContaining('time to live')],
-    ])
-  })
-
-  test('goes by time alone while the host does not answer', () => {
-    expect(previewsToRemove([preview(1, NOW + 1), preview(2, NOW - 1)], null, NOW).map((item) => item.preview.number)).toEqual([2])
-  })
-
-  test('a push gives a whole time to live again', () => {
-    expect(previewExpiry({ ttlMs: 1000 }, NOW)).toBe('2026-05-19T12:00:01.000Z')
+describe('where the code of a pull request is kept', () => {
+  test('is a ref of the repository that it is for, and told from branches and tags', () => {
+    expect(pullRef('github', 7)).toBe('refs/pull/7/head')
+    expect(pullRef('gitea', 7)).toBe('refs/pull/7/head')
+    expect(pullRef('gitlab', 7)).toBe('refs/merge-requests/7/head')
+    expect([pullRef('github', 7), pullRef('gitlab', 7)].every(isPullRef)).toBe(true)
+    expect(['refs/heads/refs/pull/7/head', 'refs/tags/v1', 'pull/7/head', ''].some(isPullRef)).toBe(false)
   })
 })
 

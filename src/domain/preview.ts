@@ -45,12 +45,6 @@ export function previewName(number: number): string {
   return `preview-${number}`
 }
 
-/** The number in an environment's name; null = it is no preview. */
-export function previewNumber(environment: string): number | null {
-  const digits = /^preview-([1-9][0-9]{0,9})$/.exec(environment)?.[1]
-  return digits === undefined ? null : Number(digits)
-}
-
 /** Where a git host keeps the code of a pull or merge request, in the repository that it is for. */
 export function pullRef(provider: 'github' | 'gitlab' | 'gitea', number: number): string {
   return provider === 'gitlab' ? `refs/merge-requests/${number}/head` : `refs/pull/${number}/head`
@@ -109,25 +103,6 @@ function whyUnwanted(event: PullRequestEvent, rules: PreviewRules): string | nul
 
 function removeOr({ preview }: PreviewState, reason: string): PreviewDecision {
   return { action: preview === null ? 'none' : 'remove', reason }
-}
-
-/** End of a preview's life, ISO time; every push starts it again. */
-export function previewExpiry(rules: Pick<PreviewRules, 'ttlMs'>, now: number): string {
-  return new Date(now + rules.ttlMs).toISOString()
-}
-
-/** Previews whose end was missed, with the reason. `openNumbers` null = the host could not be asked; then only time removes. */
-export function previewsToRemove(
-  previews: readonly Preview[],
-  openNumbers: ReadonlySet<number> | null,
-  now: number,
-): { readonly preview: Preview; readonly reason: string }[] {
-  return previews.flatMap((preview) => {
-    if (openNumbers !== null && !openNumbers.has(preview.number)) return [{ preview, reason: `pull request #${preview.number} is closed` }]
-    if (Date.parse(preview.expiresAt) <= now)
-      return [{ preview, reason: `no push since its time to live began; it ended ${preview.expiresAt}` }]
-    return []
-  })
 }
 
 /** A variable of the template, of the environment itself or a wider scope. */
