@@ -1,0 +1,62 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createBuildCaches } from '../builders/recipe/build-cache-store.ts'
+import type { Settings } from '../config/settings.ts'
+import { resolveVariables } from '../config/variables.ts'
+import { systemClock } from '../core/clock.ts'
+import type { Logger } from '../core/log.ts'
+import type { EngineDependencies } from '../engine/dependencies.ts'
+import { createEngineImageStore } from '../registry/engine-image-store.ts'
+import { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
+import { createSandbox } from '../sandbox/create-sandbox.ts'
+import { createUploadStore } from '../sources/upload.ts'
+import type { Drivers } from '../stages/stage.ts'
+import { composeDrivers } from './compose-drivers.ts'
+import { composeEdge } from './compose-edge.ts'
+import { composeEngine, composeRuntime } from './compose-engine.ts'
+import { DiskWatch } from './disk-watch.ts'
+import type { Identity } from './open-identity.ts'
+
+export type OpenEngine = Awaited<ReturnType<typeof openEngine>>
+
+/**
+ * Every driver, and the engine over them. `settings` are those of the node: what stands in its directory is shared with the servers beside
+ * this one, and changed by the one of them that works. Nothing is begun here.
+ */
+export async function openEngine(settings: Settings, logger: Logger, identity: Identity, stops: (() => Promise<unknown>)[]) {
+  const { database, owner, keyring: sealer } = identity
+  const shared = settings.dataDirectory
+  const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger })
+  const front = composeEdge(settings, logger, database)
+  const { edge } = front
+  const uploads = createUploadStore({ directory: join(shared, 'uploads') })
+  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, logger })
+  const containerEngine = await composeEngine(settings)
+  const { runtime, containers, ...engineParts } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
+  stops.push(() => engineParts.stop())
+  const caches = createBuildCaches({ directory: join(shared, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
+  const images =
+    containerEngine === null || containers === null ? null : createEngineImageStore(containerEngine, containers.owner, containers)
+  const disk = new DiskWatch(settings.diskMark, async () => {
+    const root = (await images?.root().catch(() => null)) ?? null
+    return root === null ? [shared] : [shared, root]
+  })
+  const imageOwner = containers?.owner ?? ''
+  const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
+  const drivers: Drivers = { ...made, images, disk }
+  const engine: EngineDependencies = {
+    database,
+    drivers,
+    owner,
+    sealer,
+    clock: systemClock,
+    logger,
+    workDirectory: join(shared, 'work'),
+    uploads,
+    slots: settings.maxConcurrentBuilds,
+    buildTimeoutMs: settings.buildTimeoutMs,
+    resolveVariables: (layers, builtins) => resolveVariables({ layers, builtins }).env,
+  }
+  await mkdir(join(engine.workDirectory, 'deployments'), { recursive: true, mode: 0o711 })
+  return { engine, front, sandbox, uploads, trees, containerEngine, beginContainers: engineParts.begin, caches, disk }
+}
