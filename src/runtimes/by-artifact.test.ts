@@ -41,7 +41,8 @@ function composed(
   })
   return { both, calls }
 }
-const spec = (id: string, artifact: typeof TREE | typeof IMAGE) => ({ id, artifact }) as unknown as InstanceSpec
+const spec = (id: string, artifact: typeof TREE | typeof IMAGE, staticRoot: string | null = null) =>
+  ({ id, artifact, staticRoot }) as unknown as InstanceSpec
 const never = () => new AbortController().signal
 
 test('what is started goes where its artifact runs, unless somebody holds its id already', async () => {
@@ -85,10 +86,11 @@ test('an engine that is away hides its instances from the list; other faults are
   await expect(composed({ imagesMore: { list: () => Promise.reject(new Error('odd')) } }).both.list()).rejects.toThrow('odd')
 })
 
-test('with containers for everything, only what runs as a process already stays one', async () => {
+test('with containers for everything, only static sites and what runs as a process already are processes', async () => {
   const { both, calls } = composed({ trees: ['old'], prefersImages: true, reachable: false })
   for (const id of ['new', 'old']) await both.start(spec(id, TREE), 1, never())
-  expect(calls).toEqual(['image start new', 'tree start old'])
+  await both.start(spec('site', TREE, '/'), 1, never())
+  expect(calls).toEqual(['image start new', 'tree start old', 'tree start site'])
   expect(both.capabilities.artifacts).toEqual(['image'])
   expect((await both.check(never())).ok).toBe(false)
 })
