@@ -23,6 +23,8 @@ export interface CrewOptions {
   readonly logger: Logger
 }
 
+/** Variable in which a worker finds its configuration, as JSON. */
+export const WORKER_CONFIG = 'SHIPLOCK_EDGE_WORKER'
 const LISTEN_FD_IN_WORKER = 3
 const RESPAWN_MIN_MS = 20
 const RESPAWN_MAX_MS = 2000
@@ -122,9 +124,9 @@ export class Crew {
   #start(slot: number) {
     const config: WorkerConfig = { ...this.#options.workerConfig, slot, listenFd: LISTEN_FD_IN_WORKER }
     const startedAt = systemClock.monotonic()
-    const child = spawn(process.execPath, [this.#options.entryPath, '--worker', JSON.stringify(config)], {
+    const child = spawn(process.execPath, [this.#options.entryPath, '--worker'], {
       stdio: ['ignore', 'inherit', 'inherit', this.#options.listenFd],
-      env: {},
+      env: { [WORKER_CONFIG]: JSON.stringify(config) },
     })
     child.once('error', (error) => this.#options.logger.error('a worker could not be started', { slot, error }))
     const { pid } = child

@@ -2,6 +2,7 @@ import { closeSync, writeSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { toShiplockError } from '../../core/errors.ts'
 import { createLogger } from '../../core/log.ts'
+import { WORKER_CONFIG } from './crew.ts'
 import { parseEdgeProcessConfig } from './edge-config.ts'
 import { EdgeProcess, type StartReport } from './edge-process.ts'
 import { Worker, type WorkerConfig } from './worker.ts'
@@ -9,7 +10,7 @@ import { Worker, type WorkerConfig } from './worker.ts'
 const STOP_GRACE_MS = 10_000
 
 const logger = createLogger('info').with({ part: 'edge', pid: process.pid })
-const [first, second] = process.argv.slice(2)
+const [first] = process.argv.slice(2)
 
 process.on('uncaughtException', (error) => {
   logger.error('uncaught; this process ends and is replaced', { error: error.stack ?? String(error) })
@@ -17,7 +18,9 @@ process.on('uncaughtException', (error) => {
 })
 
 if (first === '--worker') {
-  const config = JSON.parse(second ?? '') as WorkerConfig
+  // Not among the arguments: they hold the token of the probes, and everybody on the host can list those.
+  const config = JSON.parse(process.env[WORKER_CONFIG] ?? '') as WorkerConfig
+  delete process.env[WORKER_CONFIG]
   // Signals for the group are meant for the primary, which tells its workers what to do.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
   new Worker(config).run().catch((error) => {
