@@ -16,7 +16,7 @@ import { lockServiceEnvironment, type ServiceEnvironment } from '../store/sql/ca
 import { appendEvents } from '../store/sql/events.ts'
 import { listInstances, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
-import { isAtRest, listMisscaled, type Misscaled } from '../store/sql/upkeep.ts'
+import { isAtRest, type Leaving, listLeaving, listMisscaled, type Misscaled } from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { Periodic } from './periodic.ts'
 import { instanceSpec } from './stage-context.ts'
@@ -50,17 +50,22 @@ export class Scaler implements Service {
 
   /** A slow start of one service keeps no other one waiting. */
   async #look(): Promise<void> {
-    const { database, owner, logger } = this.#dependencies
+    const { database, owner } = this.#dependencies
     const { signal } = this.#stopping
-    for (const found of await listMisscaled(database, owner.serverId)) {
-      if (this.#works.has(found.id) || signal.aborted) continue
-      const work = bring(this.#dependencies, found, signal)
-        .catch((error: unknown) => {
-          if (!signal.aborted && !isTransient(error)) logger.warn('scaling failed', { serviceEnvironmentId: found.id, error })
-        })
-        .finally(() => this.#works.delete(found.id))
-      this.#works.set(found.id, work)
-    }
+    for (const found of await listMisscaled(database, owner.serverId)) this.#work(found.id, () => bring(this.#dependencies, found, signal))
+    for (const left of await listLeaving(database, owner.serverId)) this.#work(left.id, () => finishLeaving(this.#dependencies, left))
+  }
+
+  /** One thing at a time for each service: what this process itself takes off a route is not taken for something that was left. */
+  #work(id: ServiceEnvironmentId, act: () => Promise<void>): void {
+    const { signal } = this.#stopping
+    if (this.#works.has(id) || signal.aborted) return
+    const work = act()
+      .catch((error: unknown) => {
+        if (!signal.aborted && !isTransient(error)) this.#dependencies.logger.warn('scaling failed', { serviceEnvironmentId: id, error })
+      })
+      .finally(() => this.#works.delete(id))
+    this.#works.set(id, work)
   }
 }
 
@@ -231,10 +236,29 @@ async function removeOne(dependencies: EngineDependencies, found: Misscaled): Pr
     return { instance: last, fence }
   })
   if (leaving === null) return false
-  const drainTimeoutMs = found.config.deploy.drainTimeoutMs
-  await edge.drain(found.id, [leaving.instance.id], { timeoutMs: drainTimeoutMs, fence: leaving.fence })
-  await discard(dependencies, leaving.instance, found.config)
+  await drainAndDiscard(dependencies, found, leaving.instance, leaving.fence)
   return true
+}
+
+/** Takes up a removal that was cut: the listing was read before, so it is looked at once more under the lock. */
+async function finishLeaving(dependencies: EngineDependencies, { id, instanceId, config }: Leaving): Promise<void> {
+  const found = await dependencies.database.transaction(async (tx) => {
+    const target = await lockServiceEnvironment(tx, id)
+    const instance = (await listInstances(tx, id)).find((known) => known.id === instanceId)
+    const isLeaving = instance?.state === 'warm' && instance.deploymentId === target.liveDeploymentId && (await isAtRest(tx, id))
+    return isLeaving ? { instance, fence: await nextFence(tx) } : null
+  })
+  if (found !== null) await drainAndDiscard(dependencies, { id, config }, found.instance, found.fence)
+}
+
+async function drainAndDiscard(
+  dependencies: EngineDependencies,
+  { id, config }: Pick<Misscaled, 'id' | 'config'>,
+  instance: Instance,
+  fence: number,
+): Promise<void> {
+  await dependencies.drivers.edge.drain(id, [instance.id], { timeoutMs: config.deploy.drainTimeoutMs, fence })
+  await discard(dependencies, instance, config)
 }
 
 async function discard(dependencies: EngineDependencies, instance: Instance, config: ServiceConfig): Promise<void> {

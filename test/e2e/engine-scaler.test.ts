@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { LIMITS } from '../../src/core/limits.ts'
 import type { Instance } from '../../src/domain/deployment.ts'
 import type { InstanceId } from '../../src/domain/ids.ts'
 import { reap } from '../../src/engine/reaper.ts'
@@ -7,7 +6,7 @@ import { Scaler } from '../../src/engine/scaler.ts'
 import type { ServiceEnvironment } from '../../src/store/sql/catalog.ts'
 import { saveInstances } from '../../src/store/sql/instances.ts'
 import { nextFence } from '../../src/store/sql/leases.ts'
-import { listStranded, setWantedInstances } from '../../src/store/sql/upkeep.ts'
+import { listLeaving, listStranded, setWantedInstances } from '../../src/store/sql/upkeep.ts'
 import { expectSound } from '../support/engine-checks.ts'
 import type { TestServer } from '../support/engine-server.ts'
 import { createWorld, type World } from '../support/engine-world.ts'
@@ -173,15 +172,24 @@ describe('what a crash leaves of it', () => {
     expect((await world.instances(app)).some((entry) => entry.id === left.id)).toBe(false)
   })
 
-  test('I5: one that had left the route is removed once its drain must be over, not before', async () => {
+  test('I5: one that had left the route is drained, stopped and removed, with a restart of the server as the only cause', async () => {
     const left = await instance('warm')
-    expect(await stranded()).toEqual([])
-    await world.database.query('update instances set updated_at = now() - make_interval(secs => $2) where id = $1', [
-      left.id,
-      LIMITS.drainMaxMs / 1000 + 1,
-    ])
-    expect(await stranded()).toEqual([left.id])
-    await reap(server.engine)
-    expect((await world.instances(app)).some((entry) => entry.id === left.id)).toBe(false)
+    const calls: string[] = []
+    world.hooks.push(({ name, side }) => {
+      if (side === 'before' && ['edge.drain', 'runtime.stop', 'runtime.remove'].includes(name)) calls.push(name)
+    })
+    await scaler.start()
+    await eventually(async () => expect((await world.instances(app)).some((entry) => entry.id === left.id)).toBe(false))
+    expect(calls).toEqual(['edge.drain', 'runtime.stop', 'runtime.remove'])
+    await serving(1)
+  })
+
+  test('one that is kept warm while a new version bakes is not taken for one that leaves', async () => {
+    const old = (await inState('serving'))[0]
+    await scaler.start()
+    world.commit('two', { deploy: { bakeMs: 60_000 } })
+    await world.deploy(app, 'two')
+    await eventually(async () => expect((await inState('warm')).map((entry) => entry.id)).toEqual([old?.id]))
+    expect(await listLeaving(world.database, server.engine.owner.serverId)).toEqual([])
   })
 })

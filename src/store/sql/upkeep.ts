@@ -1,4 +1,3 @@
-import { LIMITS } from '../../core/limits.ts'
 import type { DeploymentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { ServiceConfig } from '../../domain/service-config.ts'
 import type { Queryable } from '../database.ts'
@@ -121,14 +120,34 @@ export async function setWantedInstances(tx: Queryable, id: ServiceEnvironmentId
   await tx.query('update service_environments set instances = $2 where id = $1', [id, instances])
 }
 
-/** Instances that a cut scaling left: to be added to what no longer serves, or taken off the route and not stopped since. */
+/** An instance that scaling has taken off the route and that still runs; its deployment is live and at rest. */
+export interface Leaving {
+  readonly id: ServiceEnvironmentId
+  readonly instanceId: InstanceId
+  readonly config: ServiceConfig
+}
+
+/** What a cut scaling left of those that leave. */
+export async function listLeaving(db: Queryable, serverId: ServerId): Promise<Leaving[]> {
+  return db.query<Leaving>(
+    `select se.id, i.id as "instanceId", r.config
+       from instances i
+       join service_environments se on se.live_deployment_id = i.deployment_id
+       join deployments d on d.id = i.deployment_id
+       join releases r on r.id = d.release_id
+      where i.state = 'warm' and ${onSameNode('i.server_id', '$1')} and d.settled and se.removing_at is null
+        and not exists (select 1 from deployments p where p.service_environment_id = se.id and p.slot is not null)`,
+    [serverId],
+  )
+}
+
+/** Instances that a cut scaling left: to be added to what no longer serves. */
 export async function listStranded(db: Queryable, serverId: ServerId): Promise<InstanceId[]> {
   const rows = await db.query<{ id: InstanceId }>(
     `select i.id from instances i join deployments d on d.id = i.deployment_id join service_environments se on se.id = i.service_environment_id
-      where ${onSameNode('i.server_id', '$1')} and d.settled and (
-              (i.state in ('starting', 'ready') and se.live_deployment_id is distinct from d.id)
-           or (i.state = 'warm' and se.live_deployment_id = d.id and i.updated_at < now() - make_interval(secs => $2)))`,
-    [serverId, LIMITS.drainMaxMs / 1000],
+      where ${onSameNode('i.server_id', '$1')} and d.settled
+        and i.state in ('starting', 'ready') and se.live_deployment_id is distinct from d.id`,
+    [serverId],
   )
   return rows.map((row) => row.id)
 }
