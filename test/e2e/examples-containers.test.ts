@@ -3,18 +3,26 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { askService } from '../support/ask-service.ts'
+import { importBaseImage, PACKAGES } from '../support/base-images.ts'
+import { containerSettings } from '../support/container-sandbox.ts'
 import { dockerdMissing, sharedDockerd } from '../support/dockerd.ts'
 import { GitRepo, type TreeFiles } from '../support/git-repo.ts'
+import { hasPackages } from '../support/package-files.ts'
 import { StoryWorld } from '../support/story-world.ts'
 
-/** The examples whose base the tests can make (Node); those in Python and C need images that can't be pulled here. */
 const EXAMPLES = resolve(import.meta.dirname, '../../examples')
 const LONG = 240_000
 const missing = dockerdMissing()
 const repos = mkdtempSync('/tmp/sl-examples-')
 let world: StoryWorld
 beforeAll(async () => {
-  if (missing === null) world = await StoryWorld.begin({}, await sharedDockerd())
+  if (missing !== null) return
+  const dockerd = await sharedDockerd()
+  const { SHIPLOCK_BASES: bases = '' } = await containerSettings(dockerd)
+  const python = hasPackages(PACKAGES.python) ? [`python=${await importBaseImage(dockerd, 'python')}`] : []
+  // A Node image with a compiler, as the large one of Docker Hub.
+  const node = hasPackages(PACKAGES.compiler) ? [`nodejs=${await importBaseImage(dockerd, 'compiler')}`] : []
+  world = await StoryWorld.begin({ env: { SHIPLOCK_BASES: [bases, ...python, ...node].join(',') } }, dockerd)
 }, LONG)
 afterAll(async () => {
   await StoryWorld.endAll()
@@ -43,17 +51,40 @@ async function deployed(name: string, files: TreeFiles = {}) {
 const body = async (name: string, path = '/') => (await askService(world.server.edgePort, name, path)).body
 
 test('hello: two instances, each a container', { timeout: LONG }, async () => {
-  expect(await deployed('hello')).toContain('base nodejs: shiplock-test/node:20')
+  expect(await deployed('hello')).toMatch(/base nodejs: shiplock-test\/node/)
   expect((await askService(world.server.edgePort, 'hello')).status).toBe(200)
   expect((await world.place()).running.size).toBe(2)
 })
 
-test('node-npm: dependencies from the registry, installed and used in containers', { timeout: LONG }, async (context) => {
-  const isReachable = await fetch('https://registry.npmjs.org/vite/6.4.1', { signal: AbortSignal.timeout(5000) }).then(
+test('python: its run layer is made in a container of its base', { timeout: LONG }, async (context) => {
+  context.skip(!hasPackages(PACKAGES.python), 'this host has no Python of Debian’s to make an image of')
+  const log = await deployed('python')
+  expect(log).toContain('base python: shiplock-test/python:3')
+  expect(log).toContain('$ python3 --version > prepared.txt')
+  expect((await askService(world.server.edgePort, 'python')).status).toBe(200)
+})
+
+test('native: what is compiled in a container runs in one', { timeout: LONG }, async (context) => {
+  context.skip(!hasPackages(PACKAGES.compiler), 'this host has no compiler of Debian’s to make an image of')
+  expect(await deployed('native')).toContain('$ test "$(bin/primes 100)" = 25')
+  expect((await askService(world.server.edgePort, 'native')).status).toBe(200)
+})
+
+const isRegistryReachable = () =>
+  fetch('https://registry.npmjs.org/vite/6.4.1', { signal: AbortSignal.timeout(5000) }).then(
     (answer) => answer.ok,
     () => false,
   )
-  context.skip(!isReachable, 'the npm registry can’t be reached from here')
+
+test('vite-static: built in a container, served without one', { timeout: LONG }, async (context) => {
+  context.skip(!(await isRegistryReachable()), 'the npm registry can’t be reached from here')
+  if (Object.keys(variables).length > 0) await world.server.call('PUT', '/v1/variables', { variables })
+  expect(await deployed('vite-static', NETWORK)).toMatch(/base nodejs: .*\n[\s\S]*vite/)
+  expect(await body('vite-static')).toContain('<html')
+})
+
+test('node-npm: dependencies from the registry, installed and used in containers', { timeout: LONG }, async (context) => {
+  context.skip(!(await isRegistryReachable()), 'the npm registry can’t be reached from here')
   if (Object.keys(variables).length > 0) await world.server.call('PUT', '/v1/variables', { variables })
   expect(await deployed('node-npm', NETWORK)).toContain('$ npm ci')
   expect((await askService(world.server.edgePort, 'node-npm')).status).toBe(200)

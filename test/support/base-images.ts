@@ -4,12 +4,27 @@ import { dirname, join } from 'node:path'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { dockerClient, type TestDockerd } from './dockerd.ts'
 import { inTurn } from './in-turn.ts'
+import { layOutPackages } from './package-files.ts'
 import { SYSTEM_PATH } from './test-network.ts'
 
-/** `node`: this host's Node with npm, its libraries, and busybox. `busybox`: a static busybox with its applets. */
-export type BaseImage = 'node' | 'busybox'
+/**
+ * `node`: this host's Node with npm, its libraries, and busybox. `busybox`: a static busybox with its applets. `python`: Debian's Python of
+ * this host. `compiler`: `node` with the C compiler of this host.
+ */
+export type BaseImage = 'node' | 'busybox' | 'python' | 'compiler'
 
-const NAMES = { node: 'shiplock-test/node:20', busybox: 'shiplock-test/busybox:1' } as const
+const NAMES = {
+  node: 'shiplock-test/node:20',
+  busybox: 'shiplock-test/busybox:1',
+  python: 'shiplock-test/python:3',
+  compiler: 'shiplock-test/node-gcc:20',
+} as const
+/** Of Debian and Ubuntu, whatever their versions. */
+export const PACKAGES = {
+  python: /^(lib)?python3(\.\d+)?(-minimal|-stdlib)?$/,
+  compiler:
+    /^(gcc(-\d+)?|cpp(-\d+)?|binutils(-common|-x86-64-linux-gnu|-aarch64-linux-gnu)?|libc6-dev|linux-libc-dev|libgcc-\d+-dev|libcrypt-dev)$/,
+} as const
 /** Users that images name: root, one as in the official Node image, and nobody. */
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000:node:/home/node:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n'
 const GROUP = 'root:x:0:\nnode:x:1000:\nnogroup:x:65534:\n'
@@ -34,7 +49,8 @@ async function importOnce(dockerd: TestDockerd, kind: BaseImage): Promise<string
   const root = mkdtempSync('/tmp/sl-image-')
   try {
     layOutBusybox(root)
-    if (kind === 'node') layOutNode(root)
+    if (kind === 'node' || kind === 'compiler') layOutNode(root)
+    if (kind === 'python' || kind === 'compiler') layOutPackages(root, PACKAGES[kind])
     await importTree(dockerd, root, name, kind === 'node' ? 'CMD ["node"]' : 'CMD ["sh"]')
     if (kind === 'node') await dockerd.dockerText('tag', name, 'node:20-slim')
     return name
