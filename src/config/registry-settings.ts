@@ -1,3 +1,4 @@
+import { LIMITS } from '../core/limits.ts'
 import type { SettingDefinition } from './setting-definition.ts'
 import { absolutePath, type Parsed, trueOrFalse } from './setting-parsers.ts'
 
@@ -66,11 +67,11 @@ export const REGISTRY_SETTING_DEFINITIONS: { readonly [Key in keyof RegistrySett
   diskMark: {
     variable: 'SHIPLOCK_DISK_MARK',
     about:
-      'Above it nothing new is built: share of the disk in use (`90%`), or what must be free (`20G`). Holds for the data directory and the container engine.',
+      'Above it nothing new is built: share of the disk in use (`90%`, and 512 MiB are kept free), or what must be free (`20G`). Holds for the data directory and the container engine.',
     example: '90%',
     defaultText: '`95%`',
     parse: parseDiskMark,
-    default: () => ({ percent: 95, freeBytes: 0 }),
+    default: () => ({ percent: 95, freeBytes: LIMITS.diskFreeBytesMin }),
   },
 }
 
@@ -90,7 +91,7 @@ function registryPrefix(text: string): Parsed<string> {
 
 function parseDiskMark(text: string): Parsed<DiskMark> {
   const percent = /^([1-9]\d?|100)\s?%$/.exec(text)?.[1]
-  if (percent !== undefined) return { value: { percent: Number(percent), freeBytes: 0 } }
+  if (percent !== undefined) return { value: { percent: Number(percent), freeBytes: LIMITS.diskFreeBytesMin } }
   const [, amount, unit = 'M'] = /^(\d{1,7})\s?([MGT])(?:i?B)?$/i.exec(text) ?? []
   if (amount === undefined) return { problem: 'must be a share such as 90%, or free space such as 500M or 20G' }
   const factor = { M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 }[unit.toUpperCase()] ?? 1

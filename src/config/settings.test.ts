@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { temporaryDirectory } from '../../test/support/temporary-directory.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { HostFacts } from './setting-definition.ts'
 import { clientSettings, type Environment, loadSettings } from './settings.ts'
 
@@ -54,7 +55,7 @@ describe('defaults', () => {
       registryPassword: null,
       registryAuthFile: null,
       registryInsecure: false,
-      diskMark: { percent: 95, freeBytes: 0 },
+      diskMark: { percent: 95, freeBytes: LIMITS.diskFreeBytesMin },
       edge: 'embedded',
       traefikListen: { host: '127.0.0.1', port: 4702 },
       edgeFront: null,
@@ -116,7 +117,7 @@ describe('values', () => {
     ['SHIPLOCK_CRASH_AT', 'swap.recorded@2', { crashAt: 'swap.recorded@2' }],
     ['SHIPLOCK_REGISTRY', 'Reg.example.com:5000/team/', { registry: 'reg.example.com:5000/team', registryInsecure: false }],
     ['SHIPLOCK_REGISTRY', '127.0.0.1:5000', { registry: '127.0.0.1:5000', registryInsecure: true }],
-    ['SHIPLOCK_DISK_MARK', '80%', { diskMark: { percent: 80, freeBytes: 0 } }],
+    ['SHIPLOCK_DISK_MARK', '80%', { diskMark: { percent: 80, freeBytes: LIMITS.diskFreeBytesMin } }],
     ['SHIPLOCK_DISK_MARK', '2GiB', { diskMark: { percent: 100, freeBytes: 2 * 1024 ** 3 } }],
     ['SHIPLOCK_TRAEFIK_ENTRY', 'https://10.0.0.5:8443', { traefikEntry: { isTls: true, host: '10.0.0.5', port: 8443 } }],
     ['SHIPLOCK_TRAEFIK_ENTRY', 'none', { traefikEntry: null }],

@@ -1,6 +1,5 @@
 import { statfs } from 'node:fs/promises'
 import type { DiskMark } from '../config/registry-settings.ts'
-import { LIMITS } from '../core/limits.ts'
 import { type VolumeUse, whyFull } from '../domain/garbage.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import type { DiskRoom } from '../stages/stage.ts'
@@ -27,7 +26,7 @@ export class DiskWatch implements DiskRoom {
     const volumes = await Promise.all((await this.#paths()).map(volumeOf))
     return whyFull(
       volumes.filter((volume) => volume !== null),
-      { highWaterPercent: this.#mark.percent, freeBytesMin: Math.max(this.#mark.freeBytes, LIMITS.diskFreeBytesMin) },
+      { highWaterPercent: this.#mark.percent, freeBytesMin: this.#mark.freeBytes },
     )
   }
 }
