@@ -1,11 +1,5 @@
 import { defineConfig } from 'vitest/config'
 
-const system = {
-  globalSetup: ['test/support/global-setup.ts'],
-  testTimeout: 120_000,
-  hookTimeout: 120_000,
-}
-
 export default defineConfig({
   test: {
     projects: [
@@ -21,19 +15,12 @@ export default defineConfig({
         // Mostly waits: two files at a time keep two cores busy.
         test: {
           name: 'system',
-          include: ['test/{conformance,e2e,bad-input}/**/*.test.ts'],
-          ...system,
+          globalSetup: ['test/support/global-setup.ts'],
+          include: ['test/{conformance,crash,e2e,bad-input}/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        test: {
-          name: 'crash',
-          include: ['test/crash/**/*.test.ts'],
-          ...system,
-          fileParallelism: false,
-          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -21,9 +21,9 @@ const NAMES = {
 } as const
 /** Of Debian and Ubuntu, whatever their versions. */
 export const PACKAGES = {
-  python: /^(lib)?python3(\.\d+)?(-minimal|-stdlib)?$/,
+  python: /^((lib)?python3(\.\d+)?(-minimal|-stdlib)?|libc6)$/,
   compiler:
-    /^(gcc(-\d+)?|cpp(-\d+)?|binutils(-common|-x86-64-linux-gnu|-aarch64-linux-gnu)?|libc6-dev|linux-libc-dev|libgcc-\d+-dev|libcrypt-dev)$/,
+    /^(gcc(-\d+)?|cpp(-\d+)?|binutils(-common|-x86-64-linux-gnu|-aarch64-linux-gnu)?|libc6(-dev)?|linux-libc-dev|libgcc-\d+-dev|libcrypt-dev)$/,
 } as const
 /** Users that images name: root, one as in the official Node image, and nobody. */
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000:node:/home/node:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n'
@@ -51,6 +51,7 @@ async function importOnce(dockerd: TestDockerd, kind: BaseImage): Promise<string
     layOutBusybox(root)
     if (kind === 'node' || kind === 'compiler') layOutNode(root)
     if (kind === 'python' || kind === 'compiler') layOutPackages(root, PACKAGES[kind])
+    if (kind === 'compiler') symlinkSync('gcc', join(root, 'usr/bin/cc'))
     await importTree(dockerd, root, name, kind === 'node' ? 'CMD ["node"]' : 'CMD ["sh"]')
     if (kind === 'node') await dockerd.dockerText('tag', name, 'node:20-slim')
     return name
