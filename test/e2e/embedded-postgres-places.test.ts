@@ -70,6 +70,13 @@ describe.runIf(isRoot)('as root', () => {
     expect(connection.socketDirectory).toBe(join(dataDirectory, 'postgres/run'))
   })
 
+  test('I5: a place that a kill left made but not given away is given away by the next start', async () => {
+    await mkdir(join(dataDirectory, 'postgres'), { mode: 0o711 })
+    await mkdir(join(dataDirectory, 'postgres/run'), { mode: 0o700 })
+    await answers((await start()).connection)
+    expect((await stat(join(dataDirectory, 'postgres/run'))).uid).toBe(NOBODY.uid)
+  })
+
   test('what root writes is in no directory where nobody could put links in its way', async () => {
     await start()
     const place = join(dataDirectory, 'postgres')

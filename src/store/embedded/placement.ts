@@ -93,13 +93,14 @@ export async function preparePlacement(dataDirectory: string, sharedBase: string
   return placement
 }
 
-/** An empty directory that only the account can enter; one that is there already stays as it is. */
+/** An empty directory that only the account can enter; one that is there already stays as it is, unless a kill came before it was given away. */
 export async function makePrivate(directory: string, account: Account): Promise<void> {
   try {
     await mkdir(directory, { mode: 0o700 })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return
-    throw error
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    const facts = await lstat(directory)
+    if (!facts.isDirectory() || facts.uid !== process.getuid?.()) return
   }
   if (!account.isSelf) await lchown(directory, account.uid, account.gid)
 }
