@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { posix } from 'node:path'
 import type { ContainerEngine } from '../../container-engine/engine.ts'
+import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { type PlacedTree, packTrees } from '../../core/pack-tree.ts'
 import { walkTree } from '../../core/walk-tree.ts'
@@ -46,8 +47,14 @@ export function createEngineAssembler(options: EngineAssemblerOptions): ImageAss
 async function baseOf({ engine, bases }: EngineAssemblerOptions, request: AssembleRequest): Promise<ImageFacts> {
   const { layer, config, treeDirectory, onLine, signal } = request
   const ofLayer = layer?.image ?? null
-  const facts = ofLayer === null ? null : await imageFacts(engine, ofLayer)
-  if (facts !== null) return facts
+  if (ofLayer !== null) {
+    const facts = await imageFacts(engine, ofLayer)
+    if (facts !== null) return facts
+    // Never the bare base in its place: what run.prepareCommands installed would be missing without a word.
+    throw new ShiplockError('BUILD_FAILED', 'the image of the runtime layer is no longer in the engine', {
+      hint: 'Deploy again: it is then made anew.',
+    })
+  }
   const named = config.base === null ? [] : [config.base]
   const chosen = chooseImage({ key: 'run.base', bases: named, os: config.os, directory: treeDirectory }, bases)
   onLine(`run base ${chosen.base}: ${chosen.image} (${chosen.reason})`)

@@ -88,7 +88,9 @@ class RuntimeLayerStore implements RuntimeLayers {
     const base = await this.#base(request)
     const key = layerKey(request, base.version)
     const known = await this.#known(request.serviceEnvironmentId)
-    const present = known.findLast((layer) => layer.isValid && layer.id.startsWith(`${key}.`))
+    const same = known.findLast((layer) => layer.isValid && layer.id.startsWith(`${key}.`))
+    const isLost = same !== undefined && !(await this.#hasSystem(same.about))
+    const present = isLost ? undefined : same
     if (present !== undefined) {
       await this.#touch(request.serviceEnvironmentId, present.id)
       const { files, bytes } = present.about
@@ -97,7 +99,7 @@ class RuntimeLayerStore implements RuntimeLayers {
     const invalidated = known.some((layer) => layer.id.startsWith(`${key}.`))
     const changed =
       known.length === 0 ? 'nothing was prepared yet' : 'run.os, base, prepareCommands or the files of addToRunPrepare changed'
-    const reason = invalidated ? 'it was invalidated' : changed
+    const reason = isLost ? 'its image is no longer in the engine' : invalidated ? 'it was invalidated' : changed
     const id = `${key}.${Date.now().toString(36).padStart(10, '0')}${randomBytes(3).toString('hex')}`
     const about = await this.#make(request, id, base.image)
     return { id, files: about.files, bytes: about.bytes, isReused: false, reason }
@@ -143,6 +145,12 @@ class RuntimeLayerStore implements RuntimeLayers {
 
   cleanUp(key: string): Promise<void> {
     return removeLayerSandbox(this.#options.sandbox, key)
+  }
+
+  /** Files alone are half of a layer that was made in a container. */
+  async #hasSystem({ image }: LayerAbout): Promise<boolean> {
+    const { containers } = this.#options.sandbox
+    return containers === null || (image !== undefined && (await containers.hasImage(image)))
   }
 
   async #make(request: RuntimeLayerRequest, id: string, image: string | null): Promise<LayerAbout> {
