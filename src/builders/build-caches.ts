@@ -10,6 +10,8 @@ export interface CacheEntry {
   /** ISO times. */
   readonly madeAt: string
   readonly usedAt: string
+  /** Of a base layer that was made in a container: id of the image that goes with it. */
+  readonly image?: string
 }
 
 /** While a build holds the caches of its service and environment, nothing that it has mounted is removed. */

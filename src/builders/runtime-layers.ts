@@ -49,6 +49,8 @@ export interface RuntimeLayerSummary {
   readonly bytes: number
   readonly madeAt: string
   readonly usedAt: string
+  /** Id of the image that goes with it, where it was made in a container. */
+  readonly image?: string
 }
 
 /**

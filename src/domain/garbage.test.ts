@@ -55,6 +55,7 @@ describe('images', () => {
 
   test('our tags are known; those of others are not', () => {
     expect(['shiplock/shop/app:1', `reg.example.com/p/s:shiplock-${'a'.repeat(40)}`].every(isOwnTag)).toBe(true)
+    expect(['shiplock/base-layer:0a1b', 'shiplock/runtime-layer:0a1b.c'].every(isOwnTag)).toBe(true)
     expect(
       ['shiplocked:1', 'shiplock/app:1', 'shiplock-test/node:20', 'reg.example.com/shiplock/app:1', 'app:shiplock-1', 'node:20'].some(
         isOwnTag,

@@ -13,7 +13,7 @@ export interface StoredImage {
 }
 
 export interface ImageRecords {
-  /** Ids and references of images that a kept release, an unsettled deployment or an instance names. */
+  /** Ids and references of images that a kept release, an unsettled deployment, an instance or a layer of recipes names. */
   readonly needed: ReadonlySet<string>
   /** Ids of images that were built for a deployment of ours, some time. */
   readonly built: ReadonlySet<string>
@@ -34,8 +34,11 @@ export interface ImageFate {
 
 export const NOT_OURS = 'it is not ours'
 
-/** Tags that only Shiplock gives: `shiplock/<project>/<service>:…` here, and `:shiplock-<40 hex>` in a registry's repository. */
-const OWN_TAG = /^shiplock\/[^/]+\/[^/]+$|:shiplock-[0-9a-f]{40}$/
+/**
+ * Tags that only Shiplock gives: `shiplock/<project>/<service>:…` and `shiplock/<kind>-layer:…` here, and `:shiplock-<40 hex>` in a
+ * registry's repository.
+ */
+const OWN_TAG = /^shiplock\/[^/]+\/[^/]+$|^shiplock\/(base|runtime)-layer:[^/]+$|:shiplock-[0-9a-f]{40}$/
 
 export function isOwnTag(tag: string): boolean {
   return OWN_TAG.test(tag)
@@ -48,7 +51,8 @@ export function isOwnTag(tag: string): boolean {
 export function imageFates(images: readonly StoredImage[], records: ImageRecords): ImageFate[] {
   return images.map((image) => {
     const keep = (why: string): ImageFate => ({ image, fate: 'keep', names: [], why })
-    if (identitiesOf(image).some((name) => records.needed.has(name))) return keep('a kept release, an instance or a deployment needs it')
+    if (identitiesOf(image).some((name) => records.needed.has(name)))
+      return keep('a kept release, an instance, a deployment or a layer needs it')
     if (!isOurs(image, records)) return keep(NOT_OURS)
     const own = image.tags.filter(isOwnTag)
     if (own.length < image.tags.length) {

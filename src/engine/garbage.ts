@@ -67,25 +67,31 @@ export async function collectGarbage(dependencies: EngineDependencies, options: 
   return result
 }
 
-async function decide({ database, clock }: EngineDependencies, store: ImageStore): Promise<ImageFate[]> {
+async function decide(dependencies: EngineDependencies, store: ImageStore): Promise<ImageFate[]> {
+  const { database, clock } = dependencies
   const images = await store.list()
   const built = await filterBuiltImages(
     database,
     images.map((image) => image.id),
   )
-  const needed = await listNeededImages(database)
+  const needed = await neededImages(dependencies)
   return imageFates(images, { needed, built, owner: store.owner, now: clock.now(), graceMs: LIMITS.garbageGraceMs })
+}
+
+/** Layers live by their own rules (budget, last use); their images go when they have gone. */
+async function neededImages({ database, drivers }: EngineDependencies): Promise<ReadonlySet<string>> {
+  return new Set([...(await listNeededImages(database)), ...((await drivers.layerImages?.()) ?? [])])
 }
 
 /** Between the look and the removal a deployment may have come to need it. */
 async function removeIfFree(
-  { database }: EngineDependencies,
+  dependencies: EngineDependencies,
   store: ImageStore,
   { image, names }: ImageFate,
   except: DeploymentId | null,
 ): Promise<boolean> {
-  if (await isImageBuilding(database, except)) return false
-  const needed = await listNeededImages(database)
+  if (await isImageBuilding(dependencies.database, except)) return false
+  const needed = await neededImages(dependencies)
   if (identitiesOf(image).some((name) => needed.has(name))) return false
   return store.remove(image, names)
 }

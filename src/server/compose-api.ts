@@ -117,8 +117,8 @@ function composeSecrets(keyring: Keyring, rotation: KeyRotation): ApiDependencie
 function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches, isWorking: () => boolean): ApiDependencies['caches'] {
   return {
     list: async () => [
-      ...(await caches.list()),
-      ...((await runtimeLayers?.list()) ?? []).map(({ id: _, ...layer }) => ({ ...layer, layer: 'run' as const })),
+      ...(await caches.list()).map(({ image: _, ...entry }) => entry),
+      ...((await runtimeLayers?.list()) ?? []).map(({ id: _, image: __, ...layer }) => ({ ...layer, layer: 'run' as const })),
     ],
     clear: async (id, layer) => {
       // Which caches a build has open is known to the server that builds.

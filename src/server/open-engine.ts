@@ -43,7 +43,11 @@ export async function openEngine(settings: Settings, logger: Logger, identity: I
   })
   const imageOwner = containers?.owner ?? ''
   const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
-  const drivers: Drivers = { ...made, images, disk }
+  const layerImages = async () => {
+    const layers = [...(await caches.list()), ...((await made.runtimeLayers?.list()) ?? [])]
+    return layers.flatMap(({ image }) => image ?? [])
+  }
+  const drivers: Drivers = { ...made, images, layerImages, disk }
   const engine: EngineDependencies = {
     database,
     drivers,

@@ -61,6 +61,8 @@ export interface Drivers {
   readonly registry: Registry
   /** null = no container engine. */
   readonly images?: ImageStore | null
+  /** Ids of images in the engine that caches and runtime layers of recipes name. */
+  readonly layerImages?: () => Promise<readonly string[]>
   readonly disk?: DiskRoom
   readonly runtime: Runtime
   readonly edge: Edge

@@ -46,6 +46,8 @@ test('I7: a runtime layer whose image is no longer in the engine is made again, 
   const first = await layers.prepare(request)
   expect(await layers.prepare(request)).toMatchObject({ id: first.id, isReused: true })
   const found = await layers.find(ID, first.id)
+  // What garbage collection is told to keep.
+  expect((await layers.list()).map(({ image }) => image)).toEqual([found?.image])
   await dockerd.dockerText('rmi', '--force', found?.image ?? '')
 
   const engine = createContainerEngine({ address: { kind: 'unix', path: dockerd.socket, text: dockerd.host } })

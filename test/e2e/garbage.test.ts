@@ -153,6 +153,18 @@ describe.skipIf(missing !== null)('garbage of a container engine', () => {
     await world.settled(deployment.id)
   })
 
+  test('the image of a recipe layer stays as long as the layer does, whatever its age, and goes when that has gone', async () => {
+    const kept = await image({ owner: 'us', tags: ['shiplock/base-layer:kept'] })
+    const left = await image({ owner: 'us', tags: ['shiplock/runtime-layer:left'] })
+    const known = later(await dependencies())
+    const naming = (images: readonly string[]) => ({ ...known, drivers: { ...known.drivers, layerImages: async () => images } })
+    await collectGarbage(naming([kept]), NOW)
+    expect(await present()).toContain(kept)
+    expect(await present()).not.toContain(left)
+    await collectGarbage(naming([]), NOW)
+    expect(await present()).not.toContain(kept)
+  })
+
   test('an image that a stopped container stands on is not taken from under it', async () => {
     const known = later(await dependencies())
     const id = await image({ owner: 'us', tags: ['shiplock/shop/api:dep_4'] })

@@ -106,7 +106,8 @@ class BuildCacheStore implements BuildCaches {
         const store = new LayerStore(join(this.#directory, id, name))
         for (const { name: key, about, usedAt } of await store.list()) {
           const times = { madeAt: about.madeAt, usedAt: new Date(usedAt).toISOString() }
-          found.push({ serviceEnvironmentId: id, layer, bytes: about.bytes, ...times, remove: () => store.discard(key) })
+          const image = about.image === undefined ? {} : { image: about.image }
+          found.push({ serviceEnvironmentId: id, layer, bytes: about.bytes, ...times, ...image, remove: () => store.discard(key) })
         }
       }
       const tools = await this.#findTools(id)

@@ -129,7 +129,8 @@ class RuntimeLayerStore implements RuntimeLayers {
     const all = await Promise.all(
       (ids as ServiceEnvironmentId[]).map(async (serviceEnvironmentId) =>
         (await this.#known(serviceEnvironmentId)).map(({ id, about, usedAt }) => {
-          return { serviceEnvironmentId, id, bytes: about.bytes, madeAt: about.madeAt, usedAt: usedAt.toISOString() }
+          const image = about.image === undefined ? {} : { image: about.image }
+          return { serviceEnvironmentId, id, bytes: about.bytes, madeAt: about.madeAt, usedAt: usedAt.toISOString(), ...image }
         }),
       ),
     )
