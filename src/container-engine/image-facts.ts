@@ -12,6 +12,8 @@ export interface ImageFacts {
   /** TCP, ascending. */
   readonly exposedPorts: readonly number[]
   readonly labels: Readonly<Record<string, string>>
+  /** Its PATH; null where it names none. */
+  readonly path: string | null
   /** `linux/amd64`, `linux/arm64/v8`. */
   readonly platform: string
   readonly bytes: number
@@ -27,6 +29,7 @@ interface Answer {
   readonly Config?: {
     readonly Entrypoint?: readonly string[] | null
     readonly Cmd?: readonly string[] | null
+    readonly Env?: readonly string[] | null
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null
     readonly Labels?: Readonly<Record<string, string>> | null
   } | null
@@ -55,6 +58,7 @@ function factsOf(answer: Answer): ImageFacts {
       .map((port) => Number.parseInt(port, 10))
       .sort((a, b) => a - b),
     labels: config.Labels ?? {},
+    path: config.Env?.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? null,
     platform: [answer.Os ?? 'linux', answer.Architecture ?? '', answer.Variant ?? ''].filter((part) => part !== '').join('/'),
     bytes: answer.Size ?? 0,
   }

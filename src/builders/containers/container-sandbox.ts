@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, realpath } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
+import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { type CommandResult, runCommand } from '../../core/exec.ts'
 import type { ProjectId } from '../../domain/ids.ts'
@@ -15,7 +16,7 @@ import type {
   SandboxUsage,
 } from '../../sandbox/sandbox.ts'
 import { endAll, runInContainer } from './container-exec.ts'
-import { ensureBaseImage, imageFacts } from './engine-images.ts'
+import { ensureBaseImage } from './engine-images.ts'
 
 export interface ContainerSandboxOptions {
   readonly engine: ContainerEngine
@@ -67,7 +68,7 @@ export class ContainerSandbox implements Sandbox {
     const { engine } = options
     this.containers = {
       ensureImage: (reference, more) => ensureBaseImage(engine, reference, more),
-      hasImage: async (id) => (await imageFacts(engine, id)) !== null,
+      hasImage: async (id) => (await findImageFacts(engine, id)) !== null,
       snapshot: (name, tag) => this.#snapshot(name, tag),
       run: (spec, more) => this.#run(spec, more),
     }
@@ -221,8 +222,7 @@ export class ContainerSandbox implements Sandbox {
   async #pathOf(image: string): Promise<string> {
     const known = this.#paths.get(image)
     if (known !== undefined) return known
-    const variables = (await imageFacts(this.#options.engine, image))?.Config?.Env ?? []
-    const path = variables.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH
+    const path = (await findImageFacts(this.#options.engine, image))?.path ?? DEFAULT_PATH
     if (this.#paths.size >= PATHS_MAX) this.#paths.clear()
     this.#paths.set(image, path)
     return path

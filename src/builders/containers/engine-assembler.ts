@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { posix } from 'node:path'
 import type { ContainerEngine } from '../../container-engine/engine.ts'
+import { findImageFacts, type ImageFacts } from '../../container-engine/image-facts.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { type PlacedTree, packTrees } from '../../core/pack-tree.ts'
@@ -10,7 +11,7 @@ import { IMAGE_LABEL, imageLabels, localTag } from '../dockerfile/image-tag.ts'
 import type { AssembleRequest, ImageAssembler } from '../image-assembler.ts'
 import { chooseImage } from '../recipe/base-image.ts'
 import type { BaseOverrides } from '../recipe/bases.ts'
-import { ensureBaseImage, type ImageFacts, imageFacts } from './engine-images.ts'
+import { ensureBaseImage } from './engine-images.ts'
 
 export interface EngineAssemblerOptions {
   readonly engine: ContainerEngine
@@ -32,11 +33,11 @@ export function createEngineAssembler(options: EngineAssemblerOptions): ImageAss
     assemble: async (request) => {
       const { engine } = options
       const base = await baseOf(options, request)
-      const key = assemblyKey(request, base.Id)
+      const key = assemblyKey(request, base.id)
       const tag = localTag({ names: request.names, key: `tree-${key.slice(0, 40)}` })
-      const present = await imageFacts(engine, tag)
-      const isReused = present?.Config?.Labels?.[IMAGE_LABEL.deployment] === key
-      const id = isReused && present !== null ? present.Id : await make(options, request, { base, key, tag })
+      const present = await findImageFacts(engine, tag)
+      const isReused = present?.labels[IMAGE_LABEL.deployment] === key
+      const id = isReused && present !== null ? present.id : await make(options, request, { base, key, tag })
       const digest = (id.includes(':') ? id : `sha256:${id}`) as Digest
       const artifact = { kind: 'image' as const, digest, reference: tag, command: null, exposedPorts: [], tree: request.tree }
       return { artifact, isReused }
@@ -48,7 +49,7 @@ async function baseOf({ engine, bases }: EngineAssemblerOptions, request: Assemb
   const { layer, config, treeDirectory, onLine, signal } = request
   const ofLayer = layer?.image ?? null
   if (ofLayer !== null) {
-    const facts = await imageFacts(engine, ofLayer)
+    const facts = await findImageFacts(engine, ofLayer)
     if (facts !== null) return facts
     // Never the bare base in its place: what run.prepareCommands installed would be missing without a word.
     throw new ShiplockError('BUILD_FAILED', 'the image of the runtime layer is no longer in the engine', {
@@ -59,7 +60,10 @@ async function baseOf({ engine, bases }: EngineAssemblerOptions, request: Assemb
   const chosen = chooseImage({ key: 'run.base', bases: named, os: config.os, directory: treeDirectory }, bases)
   onLine(`run base ${chosen.base}: ${chosen.image} (${chosen.reason})`)
   const id = await ensureBaseImage(engine, chosen.image, { onLine, signal })
-  return (await imageFacts(engine, id)) ?? { Id: id }
+  const found = await findImageFacts(engine, id, signal)
+  if (found === null)
+    throw new ShiplockError('BASE_UNAVAILABLE', `the image ${chosen.image} was removed meanwhile`, { hint: 'Deploy again.' })
+  return found
 }
 
 async function make(
@@ -71,9 +75,9 @@ async function make(
   const user = await userOf(projectId)
   const name = `shiplock-${owner}-assembly-${randomBytes(6).toString('hex')}`
   const home = layer?.home ?? `/${APP}`
-  const path = base.Config?.Env?.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH
+  const path = base.path ?? DEFAULT_PATH
   const body = {
-    Image: base.Id,
+    Image: base.id,
     Entrypoint: [''],
     Cmd: ['/bin/sh'],
     User: `${user}:${user}`,

@@ -1,23 +1,9 @@
 import { type ContainerEngine, EngineRefusal, isRefusal } from '../../container-engine/engine.ts'
 import { jsonLines } from '../../container-engine/engine-frames.ts'
+import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
-
-export interface ImageFacts {
-  readonly Id: string
-  readonly RepoTags?: readonly string[] | null
-  readonly Config?: { readonly Env?: readonly string[] | null; readonly Labels?: Readonly<Record<string, string>> | null } | null
-}
-
-export async function imageFacts(engine: ContainerEngine, name: string): Promise<ImageFacts | null> {
-  try {
-    return await engine.json<ImageFacts>('GET', `/images/${encodeURIComponent(name)}/json`)
-  } catch (error) {
-    if (isRefusal(error, 404, 400)) return null
-    throw error
-  }
-}
 
 interface PullProgress {
   readonly status?: string
@@ -34,8 +20,8 @@ export async function ensureBaseImage(
   reference: string,
   options: { readonly onLine: (line: string) => void; readonly signal: AbortSignal },
 ): Promise<string> {
-  const present = await imageFacts(engine, reference)
-  if (present !== null) return present.Id
+  const present = await findImageFacts(engine, reference, options.signal)
+  if (present !== null) return present.id
   options.onLine(`pulling ${reference}`)
   try {
     const { body } = await engine.stream('POST', '/images/create', {
@@ -53,9 +39,9 @@ export async function ensureBaseImage(
     if (isRefusal(error)) throw unavailable(reference, error.message, error)
     throw error
   }
-  const pulled = await imageFacts(engine, reference)
+  const pulled = await findImageFacts(engine, reference, options.signal)
   if (pulled === null) throw unavailable(reference, 'the pull ended without it', null)
-  return pulled.Id
+  return pulled.id
 }
 
 function unavailable(reference: string, reason: string, cause: unknown): ShiplockError {
