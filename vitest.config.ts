@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: 'system',
           globalSetup: ['test/support/global-setup.ts'],
-          include: ['test/{conformance,crash,e2e,bad-input}/**/*.test.ts'],
+          include: ['test/{conformance,crash,e2e,bad-input,security}/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           maxWorkers: 2,
