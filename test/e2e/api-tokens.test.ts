@@ -70,7 +70,7 @@ describe('tokens', () => {
     expect((await as(viewer.token, 'GET', '/v1/server')).body.checks).toEqual([])
   })
 
-  test('a token of one environment sees nothing of the others of its project', async () => {
+  test('I14: a token of one environment sees nothing of the others of its project', async () => {
     const staging = await newToken({ role: 'owner', environment: 'staging' })
     const { body: other } = await api.call('POST', '/v1/deployments', {
       ...deploy,

@@ -152,7 +152,7 @@ test.each(BAD_ANSWERS)('I9: an answer with %s becomes 502 instead of being passe
   }
 })
 
-test('I3: bytes after an answer are not taken for the answer to the next request', async () => {
+test('I3, I15: bytes after an answer are not taken for the answer to the next request', async () => {
   const chatty = await startRawApp(() => `${OK}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged`)
   try {
     await fixture.edge.swap(swapTo([targetOf('chatty', chatty.port)]))

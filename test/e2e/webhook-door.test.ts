@@ -187,7 +187,7 @@ describe('I9: what is refused', () => {
     await eventually(async () => (await deliveries(other.id)).length === LIMITS.webhookRefusalsKept)
   })
 
-  test('who keeps sending what can’t be verified is told to wait, and others are not', async () => {
+  test('I13: who keeps sending what can’t be verified is told to wait, and others are not', async () => {
     const body = JSON.stringify({ ...githubPush(), n: randomUUID() })
     const from = (address: string, secret: string) =>
       postRaw(hook.url, { ...hook.headers(body, 'push', randomUUID(), secret), 'x-forwarded-for': address }, body)
