@@ -23,7 +23,7 @@ export class LogWatch {
   #notes = 0
   #cutting = false
 
-  /** `mayWrite`: whether this process may note and cut. Two that did would count what was cut twice. */
+  /** `mayWrite`: only one process may write beside the log, or truncated bytes are counted twice; others just read along. */
   constructor(log: InstanceLog, clock: Clock, mayWrite: () => boolean = () => true) {
     this.#log = log
     this.#clock = clock
@@ -85,25 +85,21 @@ export class LogWatch {
 
   #look(at: number = this.#clock.now()): void {
     const length = this.#log.length()
-    try {
-      // `echo … > /dev/stderr` truncates a log that is a file. What stood there is lost, but positions must go on growing.
-      if (length < this.#length && !this.#cutting && this.#mayWrite()) this.#rebase(this.#length)
-      this.#length = length
-      const end = this.#log.end()
-      if (end === this.#noted) return
-      this.#noted = end
-      this.#times.note(end, at)
-      this.#notes += 1
-      if (this.#notes % 1000 === 0) this.#times.bound()
-      this.#bound(end)
-    } catch {
-      // The directory is being removed, or the disk is full: the log itself is still there.
-    }
+    const before = this.#length
+    this.#length = length
+    if (this.#mayWrite()) this.#record(length, before, at)
+    else this.#noted = this.#log.end()
     this.wake()
   }
 
-  #keep(end: number, at: number): void {
+  /** All that is ever written beside the log: what was cut, how long it was when, its bound. */
+  #record(length: number, before: number, at: number): void {
     try {
+      // `echo … > /dev/stderr` truncates a log that is a file. What stood there is lost, but positions must go on growing.
+      if (length < before && !this.#cutting) this.#rebase(before)
+      const end = this.#log.end()
+      if (end === this.#noted) return
+      this.#noted = end
       this.#times.note(end, at)
       this.#notes += 1
       if (this.#notes % 1000 === 0) this.#times.bound()
