@@ -1,10 +1,11 @@
 // npm test: installs what the tests need, builds, runs every test, ends with one line that counts them.
-// `npm test -- PATTERN …` runs only the files that match.
+// `npm test -- PATTERN …` runs only the files that match; `npm test -- --quick` those that need no process, database or container.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { assertNode, build, canInstallSystemPackages, fail, installPackages, ROOT, run, say } from './setup.mjs'
+import { assertNode, build, canInstallSystemPackages, fail, installPackages, ROOT, say } from './setup.mjs'
+import { installPolitely } from './system-packages.mjs'
 
 /** Programs that tests use beside Node, and the Debian package that has each. Without one its tests are skipped, and say why. */
 const PROGRAMS = [
@@ -24,10 +25,13 @@ const PROGRAMS = [
 ]
 const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']
 
+const isQuick = process.argv.includes('--quick')
+const wantedTests = isQuick ? ['--project', 'unit', ...process.argv.slice(2).filter((word) => word !== '--quick')] : process.argv.slice(2)
+
 assertNode()
 installPackages()
-const missing = installSystemPackages()
-build()
+const missing = isQuick ? [] : installSystemPackages()
+if (!isQuick) build()
 process.exitCode = runTests()
 
 /** Returns the programs that are still missing. */
@@ -41,13 +45,7 @@ function installSystemPackages() {
     return wanted
   }
   say(`Installing system packages: ${packages.join(', ')} …`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  run('apt-get', ['update', '-qq'], { env, stdio: ['ignore', 'ignore', 'inherit'] })
-  // A package that starts a service of its own must not: the tests start what they need and stop it again.
-  run('apt-get', ['install', '--yes', '-qq', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold', ...packages], {
-    env: { ...env, RUNLEVEL: '1' },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  installPolitely(packages)
   return PROGRAMS.filter((entry) => !isThere(entry.program))
 }
 
@@ -62,7 +60,7 @@ function runTests() {
     const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs')
     const reporters = ['--reporter=default', `--reporter=${join(ROOT, 'scripts', 'count-reporter.mjs')}`]
     const env = { ...process.env, SHIPLOCK_TEST_REPORT: report }
-    const { status, error } = spawnSync(process.execPath, [vitest, 'run', ...process.argv.slice(2), ...reporters], {
+    const { status, error } = spawnSync(process.execPath, [vitest, 'run', ...wantedTests, ...reporters], {
       cwd: ROOT,
       stdio: 'inherit',
       env,
