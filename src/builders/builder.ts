@@ -1,11 +1,12 @@
 import type { Artifact } from '../domain/deployment.ts'
-import type { Digest, ProjectId, ServiceEnvironmentId } from '../domain/ids.ts'
+import type { Digest, EnvironmentId, ProjectId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { BuildConfig } from '../domain/service-config.ts'
 
 export interface BuildRequest {
   /** Names the sandbox; a rerun with the same key first removes what an earlier run left. */
   readonly key: string
   readonly projectId: ProjectId
+  readonly environmentId: EnvironmentId
   readonly serviceEnvironmentId: ServiceEnvironmentId
   /** For names and labels that people and garbage collection read. */
   readonly names: { readonly project: string; readonly environment: string; readonly service: string }

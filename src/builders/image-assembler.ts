@@ -1,11 +1,12 @@
 import type { Artifact, TreeArtifact } from '../domain/deployment.ts'
-import type { ProjectId, ServiceEnvironmentId } from '../domain/ids.ts'
+import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { RunConfig } from '../domain/service-config.ts'
 import type { BuildRequest } from './builder.ts'
 import type { FoundLayer } from './runtime-layers.ts'
 
 export interface AssembleRequest {
   readonly projectId: ProjectId
+  readonly environmentId: EnvironmentId
   readonly serviceEnvironmentId: ServiceEnvironmentId
   readonly names: BuildRequest['names']
   readonly tree: TreeArtifact

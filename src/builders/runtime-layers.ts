@@ -1,4 +1,4 @@
-import type { Digest, ProjectId, ServiceEnvironmentId } from '../domain/ids.ts'
+import type { Digest, EnvironmentId, ProjectId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { RunConfig } from '../domain/service-config.ts'
 import type { BuildRequest } from './builder.ts'
 
@@ -6,6 +6,7 @@ export interface RuntimeLayerRequest {
   /** Names the sandbox; a rerun with the same key first removes what an earlier run left. */
   readonly key: string
   readonly projectId: ProjectId
+  readonly environmentId: EnvironmentId
   readonly serviceEnvironmentId: ServiceEnvironmentId
   readonly config: Pick<RunConfig, 'os' | 'base' | 'prepareCommands'>
   /** Where instances will see the layer: `/home/shiplock`, or what a dialect calls it. */
@@ -33,7 +34,7 @@ export interface PreparedLayer {
 
 export type LayerBaseRequest = Pick<
   RuntimeLayerRequest,
-  'key' | 'projectId' | 'serviceEnvironmentId' | 'config' | 'treeDirectory' | 'onLine' | 'signal'
+  'key' | 'projectId' | 'environmentId' | 'serviceEnvironmentId' | 'config' | 'treeDirectory' | 'onLine' | 'signal'
 >
 
 export interface FoundLayer {

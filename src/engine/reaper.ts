@@ -14,6 +14,7 @@ import { nextFence } from '../store/sql/leases.ts'
 import { listNeededLayers, listNeededTrees, listProtectedReleases, listReleases, markReleasesDeleted } from '../store/sql/releases.ts'
 import { deleteEndedTokens } from '../store/sql/tokens.ts'
 import {
+  filterEnvironments,
   filterKnownInstances,
   filterUnsettled,
   forgetUpload,
@@ -39,6 +40,7 @@ export async function reap(dependencies: EngineDependencies): Promise<void> {
   await removeUnusedTrees(dependencies)
   await removeUnusedLayers(dependencies)
   await removeLeftDirectories(dependencies)
+  await dependencies.drivers.retainUsers?.((known) => filterEnvironments(dependencies.database, known))
   await deleteOldAnswers(dependencies.database)
   await deleteOldAudit(dependencies.database, LIMITS.auditKeptMs)
   await deleteEndedTokens(dependencies.database, LIMITS.endedTokensKeptMs)

@@ -74,6 +74,7 @@ export async function instanceSpec(
     id: instance.id,
     labels: {
       projectId: target.projectId,
+      environmentId: target.environmentId,
       serviceEnvironmentId: target.id,
       deploymentId: instance.deploymentId,
       releaseId: release.id,

@@ -1,6 +1,7 @@
 import type { Artifact } from '../domain/deployment.ts'
-import type { DeploymentId, InstanceId, ProjectId, ReleaseId, ServiceEnvironmentId } from '../domain/ids.ts'
+import type { DeploymentId, EnvironmentId, InstanceId, ProjectId, ReleaseId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { CpuClass } from '../domain/service-config.ts'
+import type { Tenant } from '../domain/tenant.ts'
 
 /** What a runtime can do: data, so that callers decide before they call. */
 export interface RuntimeCapabilities {
@@ -20,11 +21,18 @@ export interface RuntimeHealth {
 
 export interface Labels {
   readonly projectId: ProjectId
+  /** Left out = not known: it was launched before environments were told apart. */
+  readonly environmentId?: EnvironmentId
   readonly serviceEnvironmentId: ServiceEnvironmentId
   readonly deploymentId: DeploymentId
   readonly releaseId: ReleaseId
   /** For people: project/environment/service. */
   readonly title: string
+}
+
+/** Whose code it is. */
+export function tenantOf({ projectId, environmentId }: Labels): Tenant {
+  return { projectId, environmentId: environmentId ?? null }
 }
 
 /** What stands beside the artifact in instances and tasks. */

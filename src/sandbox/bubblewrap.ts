@@ -103,7 +103,7 @@ class ArgumentList {
     this.push(option, source, target)
   }
 
-  /** bwrap would make missing parents with mode 0700, which the project's user can't enter. */
+  /** bwrap would make missing parents with mode 0700, which the tenant's user can't enter. */
   #parents(path: string): void {
     const missing: string[] = []
     for (let parent = dirname(path); !this.#made.has(parent); parent = dirname(parent)) missing.unshift(parent)

@@ -7,10 +7,10 @@ import { detectCgroups } from '../core/cgroup-detect.ts'
 import { runCommand } from '../core/exec.ts'
 import type { Logger } from '../core/log.ts'
 import { bubblewrapArguments, nodePaths, type Toolbox } from './bubblewrap.ts'
+import { dropUser } from './drop-user.ts'
 import { HostSandbox, type HostSandboxParts } from './host-sandbox.ts'
-import { dropUser } from './project-command.ts'
-import { ProjectUsers } from './project-users.ts'
-import type { Sandbox, SandboxDescription } from './sandbox.ts'
+import type { SandboxDescription } from './sandbox.ts'
+import { TenantUsers } from './tenant-users.ts'
 
 export interface CreateSandboxOptions {
   /** The engine's own; made if missing. Two sandboxes on one directory know each other's processes, on different ones they never meet. */
@@ -27,7 +27,7 @@ const PROBE_USER = 199_999
 const PROBE_TIMEOUT_MS = 10_000
 
 /** Tries once what this host allows and takes the strongest confinement that really works. */
-export async function createSandbox(options: CreateSandboxOptions): Promise<Sandbox> {
+export async function createSandbox(options: CreateSandboxOptions): Promise<HostSandbox> {
   await mkdir(options.stateDirectory, { recursive: true, mode: 0o711 })
   const stateDirectory = await realpath(options.stateDirectory)
   const engine = createHash('sha256').update(stateDirectory).digest('hex').slice(0, 12)
@@ -42,7 +42,7 @@ export async function createSandbox(options: CreateSandboxOptions): Promise<Sand
     tools,
     setpriv: ownUser ? setpriv : null,
     cgroups,
-    users: new ProjectUsers(stateDirectory),
+    users: new TenantUsers(stateDirectory),
     description: describe(tools, cgroups, ownUser),
   }
   options.logger.info('sandbox ready', { summary: parts.description.summary })
@@ -79,7 +79,7 @@ function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boole
   const memory = cgroups?.support.memory ?? false
   const cpu = cgroups?.support.cpu ?? false
   const confined = tools === null ? 'not confined' : 'bubblewrap: own file system view and processes'
-  const user = ownUser ? 'a user per project' : 'the user of the server'
+  const user = ownUser ? 'a user per environment' : 'the user of the server'
   const limits = [memory ? 'memory' : null, cpu ? 'cpu' : null, cgroups?.support.pids ? 'process count' : null].filter(
     (part) => part !== null,
   )
@@ -99,7 +99,7 @@ function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boole
   }
 }
 
-/** Without a mount namespace a project's user must be able to walk to his directory. */
+/** Without a mount namespace a tenant's user must be able to walk to his directory. */
 function canBeEnteredByAll(path: string): boolean {
   for (let current = path; ; current = dirname(current)) {
     if ((statSync(current).mode & 0o001) === 0) return false

@@ -4,16 +4,16 @@ import { writeFileAtomic } from '../core/atomic-file.ts'
 import type { Cgroups } from '../core/cgroup.ts'
 import { systemClock } from '../core/clock.ts'
 import { ShiplockError } from '../core/errors.ts'
-import { runCommand } from '../core/exec.ts'
+import { giveTree } from '../core/give-tree.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { ProjectId } from '../domain/ids.ts'
+import type { Tenant } from '../domain/tenant.ts'
 import { bubblewrapArguments, type Toolbox } from './bubblewrap.ts'
+import { dropUser } from './drop-user.ts'
 import { environmentScript } from './environment-script.ts'
 import { MARKER, processesByMarker } from './marked-processes.ts'
-import { dropUser } from './project-command.ts'
-import type { ProjectUsers } from './project-users.ts'
 import type { Sandbox, SandboxDescription, SandboxedCommand, SandboxSpec, SandboxUsage } from './sandbox.ts'
 import { ENTER_SCRIPT, JOIN_SCRIPT } from './sandbox-scripts.ts'
+import type { TenantUsers } from './tenant-users.ts'
 
 export interface HostSandboxParts {
   /** Hash of the state directory; keeps engines on one host apart. */
@@ -24,7 +24,7 @@ export interface HostSandboxParts {
   /** null = everything runs as the user of the server. */
   readonly setpriv: string | null
   readonly cgroups: Cgroups | null
-  readonly users: ProjectUsers
+  readonly users: TenantUsers
   readonly description: SandboxDescription
 }
 
@@ -33,10 +33,11 @@ const MiB = 1024 * 1024
 const LOOKS_WITHOUT_CGROUPS = 3
 const LOOK_PAUSE_MS = 3
 
-/** A sandbox made of what the host has: bubblewrap or nothing, a user per project or not, cgroups or not. */
+/** A sandbox made of what the host has: bubblewrap or nothing, a user per environment or not, cgroups or not. */
 export class HostSandbox implements Sandbox {
   readonly containers = null
   readonly description: SandboxDescription
+  readonly users: TenantUsers
   readonly #parts: HostSandboxParts
   /** Users whose account files were written by this process; living sandboxes have them mounted, so they are replaced, never rewritten. */
   readonly #accounts = new Set<number>()
@@ -44,13 +45,14 @@ export class HostSandbox implements Sandbox {
   constructor(parts: HostSandboxParts) {
     this.#parts = parts
     this.description = parts.description
+    this.users = parts.users
   }
 
   async prepare(spec: SandboxSpec): Promise<SandboxedCommand> {
     assertName(spec.name)
     const { tools, setpriv, cgroups } = this.#parts
     const insidePath = tools === null ? spec.directory : spec.mountPoint
-    const user = setpriv === null ? (process.getuid?.() ?? 0) : await this.#parts.users.userOf(spec.projectId)
+    const user = setpriv === null ? (process.getuid?.() ?? 0) : await this.users.userOf(spec.tenant)
     const environmentFile = await this.#writeEnvironment(spec, insidePath)
     const joins =
       cgroups?.create(spec.name, {
@@ -113,11 +115,9 @@ export class HostSandbox implements Sandbox {
     await rm(this.#environmentFile(name), { force: true })
   }
 
-  async own(directory: string, projectId: ProjectId): Promise<void> {
+  async own(directory: string, tenant: Tenant, { unlessOwned = false }: { readonly unlessOwned?: boolean } = {}): Promise<void> {
     if (this.#parts.setpriv === null) return
-    const user = String(await this.#parts.users.userOf(projectId))
-    const result = await runCommand('/bin/chown', ['-hR', '--', `${user}:${user}`, directory], { env: {} })
-    if (result.exitCode !== 0) throw new ShiplockError('INTERNAL', `can't give ${directory} to its project: ${result.stderrTail.join(' ')}`)
+    await giveTree(directory, await this.users.userOf(tenant), unlessOwned)
   }
 
   async #writeEnvironment(spec: SandboxSpec, insidePath: string): Promise<string> {
@@ -139,7 +139,7 @@ export class HostSandbox implements Sandbox {
     return DEFAULT_PATH.split(':').includes(node) ? DEFAULT_PATH : `${node}:${DEFAULT_PATH}`
   }
 
-  /** Shows accounts that name only root and the project's user: programs want to know who they are, not who else is there. */
+  /** Shows accounts that name only root and the tenant's user: programs want to know who they are, not who else is there. */
   async #withAccounts(spec: SandboxSpec, user: number): Promise<SandboxSpec> {
     const directory = join(this.#parts.stateDirectory, 'accounts', String(user))
     const passwd = { source: join(directory, 'passwd'), target: '/etc/passwd', writable: false }

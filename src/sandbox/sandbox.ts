@@ -1,12 +1,12 @@
 import type { CommandResult } from '../core/exec.ts'
-import type { ProjectId } from '../domain/ids.ts'
+import type { Tenant } from '../domain/tenant.ts'
 
 /** What a sandboxed command may see and use. Paths are absolute, on the host. */
 export interface SandboxSpec {
   /** Names cgroup and logs; one living sandbox per name. Lower case letters, digits, `_`, `-`. */
   readonly name: string
-  /** Projects never share a user id where the sandbox can give them their own (I10). */
-  readonly projectId: ProjectId
+  /** Tenants never share a user id where the sandbox can give them their own (I10). */
+  readonly tenant: Tenant
   readonly argv: readonly string[]
   /** The whole environment; nothing is inherited from the server. */
   readonly env: Readonly<Record<string, string>>
@@ -28,7 +28,7 @@ export interface SandboxSpec {
   readonly pidsMax: number
   /** Image whose system the command sees, by id; only where commands run in containers. */
   readonly image?: string | null
-  /** As the administrator of that image, so that packages can be installed; on a host everything runs as the project's user. */
+  /** As the administrator of that image, so that packages can be installed; on a host everything runs as the tenant's user. */
   readonly asRoot?: boolean
 }
 
@@ -86,8 +86,11 @@ export interface Sandbox {
   usage(name: string): Promise<SandboxUsage>
   /** Removes cgroups and the like. A missing one is success. */
   remove(name: string): Promise<void>
-  /** Makes `directory` writable for the project's user, as it will run inside. */
-  own(directory: string, projectId: ProjectId): Promise<void>
+  /**
+   * Makes `directory` writable for the tenant's user, as it will run inside. `unlessOwned`: nothing is done when the directory itself is
+   * that user's already, so that what he made in it is never followed by root.
+   */
+  own(directory: string, tenant: Tenant, options?: { readonly unlessOwned?: boolean }): Promise<void>
 }
 
 export interface SandboxDescription {

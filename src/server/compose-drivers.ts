@@ -8,7 +8,7 @@ import type { Logger } from '../core/log.ts'
 import type { Edge } from '../edge/edge.ts'
 import { createEngineImages } from '../registry/engine-images.ts'
 import type { Runtime } from '../runtimes/runtime.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { HostSandbox } from '../sandbox/host-sandbox.ts'
 import { createGitSource } from '../sources/git.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
@@ -22,7 +22,7 @@ export function composeDrivers(
   settings: Settings,
   logger: Logger,
   parts: {
-    sandbox: Sandbox
+    sandbox: HostSandbox
     edge: Edge
     uploads: ReturnType<typeof createUploadStore>
     runtime: Runtime
@@ -54,6 +54,9 @@ export function composeDrivers(
     leaks: composeLeakScanner(containerEngine),
     registry: composeRegistry(settings, containerEngine === null ? null : createEngineImages(containerEngine)),
     runtime,
+    retainUsers: async (findLiving) => {
+      for (const users of [sandbox.users, recipes.users]) await users.retain(findLiving)
+    },
     edge: parts.edge,
     config: {
       resolveService: async (request) => {

@@ -10,8 +10,8 @@ import type { RuntimeLayers } from '../builders/runtime-layers.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import type { Logger } from '../core/log.ts'
-import { ProjectUsers } from '../sandbox/project-users.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
+import { TenantUsers } from '../sandbox/tenant-users.ts'
 
 /** Where recipes are built, and what becomes of the trees: processes of this host, or images where everything runs in containers. */
 export function composeRecipes(
@@ -23,7 +23,12 @@ export function composeRecipes(
     readonly containerEngine: ContainerEngine | null
     readonly imageOwner: string
   },
-): { readonly builder: Builder; readonly runtimeLayers: RuntimeLayers; readonly assembler: ImageAssembler | null } {
+): {
+  readonly builder: Builder
+  readonly runtimeLayers: RuntimeLayers
+  readonly assembler: ImageAssembler | null
+  readonly users: TenantUsers
+} {
   const { caches, containerEngine, imageOwner: owner } = parts
   const { bases, dataDirectory } = settings
   const limits = buildLimits({
@@ -34,12 +39,13 @@ export function composeRecipes(
   // Sources and caches are mounted into build containers, so the engine must see the files of this host.
   const engine = settings.runtime === 'docker' && containerEngine?.isLocal === true ? containerEngine : null
   const isRoot = process.getuid?.() === 0
-  const users = new ProjectUsers(join(dataDirectory, 'containers'))
-  const userOf: ProjectUsers['userOf'] = async (project) => (isRoot ? users.userOf(project) : (process.getuid?.() ?? 0))
+  const users = new TenantUsers(join(dataDirectory, 'containers'))
+  const userOf: TenantUsers['userOf'] = async (tenant) => (isRoot ? users.userOf(tenant) : (process.getuid?.() ?? 0))
   const sandbox = engine === null ? parts.sandbox : new ContainerSandbox({ engine, owner, userOf, ownsFiles: isRoot })
   return {
     builder: createRecipeBuilder({ sandbox, logger, caches, bases, ...limits }),
     runtimeLayers: createRuntimeLayers({ directory: join(dataDirectory, 'work', 'runtime-layers'), sandbox, limits, caches, bases }),
     assembler: engine === null ? null : createEngineAssembler({ engine, owner, bases, userOf }),
+    users,
   }
 }

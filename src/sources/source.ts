@@ -1,5 +1,5 @@
 import type { Revision, Source } from '../domain/deployment.ts'
-import type { ProjectId } from '../domain/ids.ts'
+import type { EnvironmentId, ProjectId } from '../domain/ids.ts'
 
 /** What may open a private repository. Secrets, for one fetch. */
 export interface SourceCredentials {
@@ -27,6 +27,7 @@ export interface FetchRequest {
   /** Whose source it is, for what only the project may reach. */
   readonly scope?: {
     readonly projectId: ProjectId
+    readonly environmentId: EnvironmentId
     readonly project: string
     readonly variables: () => Promise<Readonly<Record<string, string>>>
   }

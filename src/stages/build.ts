@@ -82,6 +82,7 @@ async function requestOf(context: StageContext): Promise<BuildRequest> {
   return {
     key: keyOf(context),
     projectId: context.deployment.projectId,
+    environmentId: context.deployment.environmentId,
     serviceEnvironmentId: context.deployment.serviceEnvironmentId,
     names: context.names,
     config: config.build,

@@ -42,7 +42,12 @@ function requestOf(context: StageContext, source: Source, directory: string): Fe
     commit: deployment.trigger.push?.commit ?? null,
     isExact: isPullRef(deployment.trigger.push?.ref ?? ''),
     directory,
-    scope: { projectId: deployment.projectId, project: names.project, variables: () => context.buildVariables() },
+    scope: {
+      projectId: deployment.projectId,
+      environmentId: deployment.environmentId,
+      project: names.project,
+      variables: () => context.buildVariables(),
+    },
     onLine: (line) => context.log('engine', line),
     signal,
   }

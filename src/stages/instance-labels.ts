@@ -7,6 +7,7 @@ export function labelsOf(context: StageContext): Labels {
   if (release === null) throw new Error('an instance was asked for before there was a release')
   return {
     projectId: deployment.projectId,
+    environmentId: deployment.environmentId,
     serviceEnvironmentId: deployment.serviceEnvironmentId,
     deploymentId: deployment.id,
     releaseId: release.id,

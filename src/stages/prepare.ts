@@ -59,10 +59,11 @@ async function finish(context: StageContext, { artifact, found, isReused }: Prep
   // Static sites are served by a program of the server, which no image has.
   if (assembler === null || config.run.staticRoot !== null) return (isReused ? skipped : done)(found, { facts: { artifact } })
   const { deployment, names, signal } = context
-  const { serviceEnvironmentId, projectId } = deployment
+  const { serviceEnvironmentId, projectId, environmentId } = deployment
   const layer = await layerOf(context, artifact)
   const made = await assembler.assemble({
     projectId,
+    environmentId,
     serviceEnvironmentId,
     names,
     tree: artifact,
@@ -105,6 +106,7 @@ async function requestOf(context: StageContext, artifact: TreeArtifact) {
   return {
     key: deployment.id,
     projectId: deployment.projectId,
+    environmentId: deployment.environmentId,
     serviceEnvironmentId: deployment.serviceEnvironmentId,
     config: { ...run, ...runSystemOf(context) },
     treeDirectory: await treeDirectoryOf(context, artifact),

@@ -8,7 +8,7 @@ import { type ErrorCode, ShiplockError } from '../core/errors.ts'
 import type { Deployment, DeploymentFacts, Instance, Source } from '../domain/deployment.ts'
 import type { StageName } from '../domain/deployment-machine.ts'
 import type { EventType } from '../domain/event.ts'
-import type { DeploymentId, InstanceId } from '../domain/ids.ts'
+import type { DeploymentId, EnvironmentId, InstanceId } from '../domain/ids.ts'
 import type { LogLine } from '../domain/log-line.ts'
 import type { Release } from '../domain/release.ts'
 import type { ScanBaseline } from '../domain/scan-policy.ts'
@@ -64,6 +64,8 @@ export interface Drivers {
   /** Ids of images in the engine that caches and runtime layers of recipes name. */
   readonly layerImages?: () => Promise<readonly string[]>
   readonly disk?: DiskRoom
+  /** Lets go of the host's users of environments that are no more. */
+  readonly retainUsers?: (findLiving: (known: readonly EnvironmentId[]) => Promise<ReadonlySet<EnvironmentId>>) => Promise<void>
   readonly runtime: Runtime
   readonly edge: Edge
   readonly config: ConfigReader

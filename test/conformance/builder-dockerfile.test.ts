@@ -6,7 +6,7 @@ import { createDockerfileBuilder } from '../../src/builders/dockerfile/dockerfil
 import { parseEngineAddress } from '../../src/container-engine/engine-address.ts'
 import { createContainerEngine } from '../../src/container-engine/http-engine.ts'
 import { allPids } from '../../src/core/process-identity.ts'
-import type { ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
+import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { DockerfileBuild } from '../../src/domain/service-config.ts'
 import { importBaseImage } from '../support/base-images.ts'
 import { createClassicBuilder } from '../support/classic-engine.ts'
@@ -63,6 +63,7 @@ describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? ''
     return {
       key: `dep_${process.pid}_${count++}`,
       projectId: 'prj_1' as ProjectId,
+      environmentId: 'env_1' as EnvironmentId,
       serviceEnvironmentId: 'sen_1' as ServiceEnvironmentId,
       names: { project: 'main', environment: 'production', service: 'app' },
       config: { ...EMPTY, ...config },

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { createRecipeBuilder } from '../../src/builders/recipe/recipe-builder.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { treeDigest } from '../../src/core/tree-digest.ts'
-import type { ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
+import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { RecipeBuild } from '../../src/domain/service-config.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import type { Sandbox } from '../../src/sandbox/sandbox.ts'
@@ -57,6 +57,7 @@ describe.each(SANDBOXES)('recipe builder with %s', (kind, makeSandbox) => {
       const request = {
         key: options.key ?? `dep_${number}`,
         projectId: 'prj_1' as ProjectId,
+        environmentId: 'env_1' as EnvironmentId,
         serviceEnvironmentId: 'sen_1' as ServiceEnvironmentId,
         names: { project: 'main', environment: 'production', service: 'app' },
         config: { ...RECIPE, ...recipe },

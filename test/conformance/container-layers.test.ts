@@ -5,7 +5,7 @@ import { createEngineAssembler } from '../../src/builders/containers/engine-asse
 import { buildLimits } from '../../src/builders/recipe/recipe-builder.ts'
 import { createRuntimeLayers } from '../../src/builders/recipe/runtime-layer-store.ts'
 import { createContainerEngine } from '../../src/container-engine/http-engine.ts'
-import type { Digest, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
+import type { Digest, EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import { createTestContainerSandbox, TEST_BASES } from '../support/container-sandbox.ts'
 import { dockerdMissing, sharedDockerd } from '../support/dockerd.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
@@ -15,6 +15,7 @@ beforeEach((context) => context.skip(missing !== null, missing ?? ''))
 
 const ID = 'sen_1' as ServiceEnvironmentId
 const PROJECT = 'prj_1' as ProjectId
+const ENVIRONMENT = 'env_1' as EnvironmentId
 
 test('I7: a runtime layer whose image is no longer in the engine is made again, and never passed over by the bare base', async () => {
   const dockerd = await sharedDockerd()
@@ -32,6 +33,7 @@ test('I7: a runtime layer whose image is no longer in the engine is made again, 
   const request = {
     key: 'dep_1',
     projectId: PROJECT,
+    environmentId: ENVIRONMENT,
     serviceEnvironmentId: ID,
     home: '/home/shiplock',
     treeDirectory: tree,
@@ -55,7 +57,15 @@ test('I7: a runtime layer whose image is no longer in the engine is made again, 
   const digest = `sha256:${'0'.repeat(64)}` as Digest
   const names = { project: 'layers', environment: 'production', service: 'lost' }
   const assemble = assembler.assemble({
-    ...{ projectId: PROJECT, serviceEnvironmentId: ID, names, layer: found, treeDirectory: tree, config: request.config },
+    ...{
+      projectId: PROJECT,
+      environmentId: ENVIRONMENT,
+      serviceEnvironmentId: ID,
+      names,
+      layer: found,
+      treeDirectory: tree,
+      config: request.config,
+    },
     tree: { kind: 'tree', digest, files: 1, bytes: 1 },
     onLine: () => {},
     signal: request.signal,

@@ -5,7 +5,7 @@ import { buildLimits } from '../../src/builders/recipe/recipe-builder.ts'
 import { createRuntimeLayers } from '../../src/builders/recipe/runtime-layer-store.ts'
 import type { RuntimeLayerRequest } from '../../src/builders/runtime-layers.ts'
 import { silentLogger } from '../../src/core/log.ts'
-import type { Digest, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
+import type { Digest, EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import { APPS, instanceSpec, processHarness, taskSpec } from '../support/runtime-harness.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
@@ -33,6 +33,7 @@ describe.each(['auto', 'none'] as const)('runtime layers with sandbox %s', (kind
     ): RuntimeLayerRequest => ({
       key: 'dep_1',
       projectId: 'prj_1' as ProjectId,
+      environmentId: 'env_1' as EnvironmentId,
       serviceEnvironmentId: ID,
       home: '/home/shiplock',
       treeDirectory: root,

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'v
 import { isShiplockError } from '../../src/core/errors.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import { processStat } from '../../src/core/process-identity.ts'
-import type { ProjectId } from '../../src/domain/ids.ts'
+import type { EnvironmentId, ProjectId } from '../../src/domain/ids.ts'
 import type { InstanceSpec, InstanceStatus, Runtime } from '../../src/runtimes/runtime.ts'
 import type { Sandbox } from '../../src/sandbox/sandbox.ts'
 import { eventually } from '../support/eventually.ts'
@@ -217,12 +217,13 @@ export function processSuite(
       }
     })
 
-    test('I10: projects run as users of their own', async ({ skip }) => {
+    test('I10: projects, and environments of one project, run as users of their own', async ({ skip }) => {
       if (!sandbox.description.ownUser) skip('everything runs as the user of the server here')
       const mine = await running({})
       const theirs = await running({ labels: { ...LABELS, projectId: 'prj_two' as ProjectId } })
-      const users = await Promise.all([mine, theirs].map(async ({ status }) => /as (\d+)/.exec(await get(status, '/'))?.[1]))
-      expect(new Set(users).size).toBe(2)
+      const staging = await running({ labels: { ...LABELS, environmentId: 'env_staging' as EnvironmentId } })
+      const users = await Promise.all([mine, theirs, staging].map(async ({ status }) => /as (\d+)/.exec(await get(status, '/'))?.[1]))
+      expect(new Set(users).size).toBe(3)
       expect(users).not.toContain('0')
     })
 

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { createTreeStore } from '../../src/artifacts/tree-store.ts'
 import { createRecipeBuilder } from '../../src/builders/recipe/recipe-builder.ts'
 import { silentLogger } from '../../src/core/log.ts'
-import type { ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
+import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { RecipeBuild } from '../../src/domain/service-config.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import { createGitSource } from '../../src/sources/git.ts'
@@ -66,7 +66,12 @@ async function fixture() {
     const sourceDirectory = join(root, `source${count}`)
     await source.fetch({ source: { kind: 'git', url: repo.directory, ref: null }, directory: sourceDirectory, onLine, signal })
     const workDirectory = join(root, `work${count++}`)
-    const request = { key: `dep_${count}`, projectId: 'prj_npm' as ProjectId, serviceEnvironmentId: 'sen_npm' as ServiceEnvironmentId }
+    const request = {
+      key: `dep_${count}`,
+      projectId: 'prj_npm' as ProjectId,
+      environmentId: 'env_npm' as EnvironmentId,
+      serviceEnvironmentId: 'sen_npm' as ServiceEnvironmentId,
+    }
     const names = { project: 'main', environment: 'production', service: 'app' }
     const config = { ...RECIPE, ...recipe }
     const directories = { sourceDirectory, workDirectory, cacheDirectory: join(root, 'cache') }

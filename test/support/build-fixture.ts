@@ -4,7 +4,7 @@ import type { BuildOutput, BuildRequest } from '../../src/builders/builder.ts'
 import { createBuildCaches } from '../../src/builders/recipe/build-cache-store.ts'
 import { createRecipeBuilder, type RecipeBuilderOptions } from '../../src/builders/recipe/recipe-builder.ts'
 import { silentLogger } from '../../src/core/log.ts'
-import type { ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
+import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { RecipeBuild } from '../../src/domain/service-config.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import { type TreeFiles, writeFiles } from './git-repo.ts'
@@ -53,6 +53,7 @@ export async function buildFixture(options: Partial<RecipeBuilderOptions> & { re
     return {
       key: `dep_${number}`,
       projectId: 'prj_1' as ProjectId,
+      environmentId: 'env_1' as EnvironmentId,
       serviceEnvironmentId,
       names: { project: 'main', environment: 'production', service: 'app' },
       config: { ...EMPTY_RECIPE, ...recipe },

@@ -4,8 +4,9 @@ import { posix } from 'node:path'
 import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
 import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { ShiplockError } from '../../core/errors.ts'
-import { type CommandResult, runCommand } from '../../core/exec.ts'
-import type { ProjectId } from '../../domain/ids.ts'
+import type { CommandResult } from '../../core/exec.ts'
+import { giveTree } from '../../core/give-tree.ts'
+import type { Tenant } from '../../domain/tenant.ts'
 import type {
   ContainerRunOptions,
   Sandbox,
@@ -22,8 +23,8 @@ export interface ContainerSandboxOptions {
   readonly engine: ContainerEngine
   /** Names of containers begin with it; two sandboxes on one engine with the same know each other's. */
   readonly owner: string
-  /** User and group id of a project; null = the user of the server. */
-  readonly userOf: (project: ProjectId) => Promise<number>
+  /** User and group id of a tenant. */
+  readonly userOf: (tenant: Tenant) => Promise<number>
   /** Whether the server may give files to other users. */
   readonly ownsFiles: boolean
 }
@@ -122,15 +123,12 @@ export class ContainerSandbox implements Sandbox {
     }
   }
 
-  async own(directory: string, projectId: ProjectId): Promise<void> {
-    if (!this.#options.ownsFiles) return
-    const user = String(await this.#options.userOf(projectId))
-    const result = await runCommand('/bin/chown', ['-hR', '--', `${user}:${user}`, directory], { env: {} })
-    if (result.exitCode !== 0) throw new ShiplockError('INTERNAL', `can't give ${directory} to its project: ${result.stderrTail.join(' ')}`)
+  async own(directory: string, tenant: Tenant, { unlessOwned = false }: { readonly unlessOwned?: boolean } = {}): Promise<void> {
+    if (this.#options.ownsFiles) await giveTree(directory, await this.#options.userOf(tenant), unlessOwned)
   }
 
   async #run(spec: SandboxSpec, options: ContainerRunOptions): Promise<CommandResult> {
-    const user = await this.#options.userOf(spec.projectId)
+    const user = await this.#options.userOf(spec.tenant)
     await this.#open(spec)
     const path = [...(spec.searchFirst ?? []), spec.env.PATH ?? (await this.#pathOf(spec.image ?? ''))].join(':')
     return runInContainer(

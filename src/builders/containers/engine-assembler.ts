@@ -6,7 +6,8 @@ import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { type PlacedTree, packTrees } from '../../core/pack-tree.ts'
 import { walkTree } from '../../core/walk-tree.ts'
-import type { Digest, ProjectId } from '../../domain/ids.ts'
+import type { Digest } from '../../domain/ids.ts'
+import type { Tenant } from '../../domain/tenant.ts'
 import { IMAGE_LABEL, imageLabels, localTag } from '../dockerfile/image-tag.ts'
 import type { AssembleRequest, ImageAssembler } from '../image-assembler.ts'
 import { chooseImage } from '../recipe/base-image.ts'
@@ -18,8 +19,8 @@ export interface EngineAssemblerOptions {
   /** Who this server is in the engine; on every image as a label. */
   readonly owner: string
   readonly bases: BaseOverrides
-  /** User and group id under which instances of a project run. */
-  readonly userOf: (project: ProjectId) => Promise<number>
+  /** User and group id under which instances of a tenant run. */
+  readonly userOf: (tenant: Tenant) => Promise<number>
 }
 
 /** Raised when the same inputs would make another image. */
@@ -72,7 +73,7 @@ async function make(
   { base, key, tag }: { readonly base: ImageFacts; readonly key: string; readonly tag: string },
 ): Promise<string> {
   const { layer, names, projectId, serviceEnvironmentId, signal } = request
-  const user = await userOf(projectId)
+  const user = await userOf(request)
   const name = `shiplock-${owner}-assembly-${randomBytes(6).toString('hex')}`
   const home = layer?.home ?? `/${APP}`
   const path = base.path ?? DEFAULT_PATH
@@ -113,7 +114,7 @@ async function placesOf({ treeDirectory, layer }: AssembleRequest, owner: number
   return [{ root: layer.directory, entries, prefix: layer.home.replace(/^\//, ''), owner }, app]
 }
 
-function assemblyKey({ tree, layer, projectId }: AssembleRequest, base: string): string {
-  const inputs = [ASSEMBLY_VERSION, base, tree.digest, tree.runtimeLayer ?? null, layer?.home ?? null, projectId]
+function assemblyKey({ tree, layer, projectId, environmentId }: AssembleRequest, base: string): string {
+  const inputs = [ASSEMBLY_VERSION, base, tree.digest, tree.runtimeLayer ?? null, layer?.home ?? null, projectId, environmentId]
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex')
 }

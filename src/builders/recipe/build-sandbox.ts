@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ProjectId } from '../../domain/ids.ts'
+import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import { type CommandPlace, type ConfinedRunOptions, type ConfinedRunResult, runConfined } from './confined-run.ts'
 import { DiskWatch } from './disk-watch.ts'
@@ -20,7 +20,7 @@ export interface BuildLimits {
 export interface BuildSandboxOptions {
   readonly sandbox: Sandbox
   readonly key: string
-  readonly projectId: ProjectId
+  readonly tenant: Tenant
   readonly workDirectory: string
   /** Kept between builds of one service and environment, written by their tools. */
   readonly toolCacheDirectory: string
@@ -56,20 +56,19 @@ export class BuildSandbox implements CommandPlace {
 
   /** Makes the directories, with an empty source. */
   async make(): Promise<void> {
-    const { toolCacheDirectory, sandbox, projectId } = this.#options
+    const { toolCacheDirectory, sandbox, tenant } = this.#options
     await mkdir(this.sourceDirectory, { recursive: true, mode: 0o755 })
     await mkdir(join(this.directory, 'home'), { mode: 0o755 })
     await mkdir(toolCacheDirectory, { recursive: true, mode: 0o755 })
     await this.own()
-    // Large after a while, so handed over only when it is new or the project's user changed.
-    const user = (await stat(this.directory)).uid
-    if ((await stat(toolCacheDirectory)).uid !== user) await sandbox.own(toolCacheDirectory, projectId)
+    // Large after a while, so handed over only when it is new or the tenant's user changed.
+    await sandbox.own(toolCacheDirectory, tenant, { unlessOwned: true })
     await this.#disk.open()
   }
 
-  /** Hands over to the project's user what was put in. */
+  /** Hands over to the tenant's user what was put in. */
   async own(): Promise<void> {
-    await this.#options.sandbox.own(this.directory, this.#options.projectId)
+    await this.#options.sandbox.own(this.directory, this.#options.tenant)
   }
 
   run(argv: readonly string[], options: ConfinedRunOptions): Promise<ConfinedRunResult> {
@@ -102,12 +101,12 @@ export class BuildSandbox implements CommandPlace {
   }
 
   #spec(): Omit<SandboxSpec, 'argv' | 'pidsMax'> {
-    const { projectId, toolCacheDirectory, toolDirectories, limits } = this.#options
+    const { tenant, toolCacheDirectory, toolDirectories, limits } = this.#options
     const cache = { source: toolCacheDirectory, target: CACHE_MOUNT_POINT, writable: true }
     const tools = toolDirectories.map(({ directory }) => ({ source: directory, target: directory, writable: false }))
     return {
       name: this.#name,
-      projectId,
+      tenant,
       image: this.image,
       env: this.#env(),
       searchFirst: [`${this.#home}/.local/bin`, ...toolDirectories.map(({ bin }) => bin)],

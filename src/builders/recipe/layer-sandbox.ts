@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import type { ProjectId } from '../../domain/ids.ts'
+import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import { type BuildLimits, toolSettings } from './build-sandbox.ts'
 import { type CommandPlace, type ConfinedRunOptions, type ConfinedRunResult, runConfined } from './confined-run.ts'
@@ -11,7 +11,7 @@ const CACHE_MOUNT_POINT = '/cache'
 export interface LayerSandboxOptions {
   readonly sandbox: Sandbox
   readonly key: string
-  readonly projectId: ProjectId
+  readonly tenant: Tenant
   /** The home, on the host. */
   readonly directory: string
   /** The home, as commands and instances see it. */
@@ -34,10 +34,10 @@ export class LayerSandbox implements CommandPlace {
     this.#disk = new DiskWatch({ own: options.directory, shared: options.toolCacheDirectory, bytesMax: options.limits.diskBytes })
   }
 
-  /** Hands the home over to the project's user. */
+  /** Hands the home over to the tenant's user. */
   async open(): Promise<void> {
-    const { sandbox, directory, projectId } = this.#options
-    await sandbox.own(directory, projectId)
+    const { sandbox, directory, tenant } = this.#options
+    await sandbox.own(directory, tenant)
     await this.#disk.open()
   }
 
@@ -48,7 +48,7 @@ export class LayerSandbox implements CommandPlace {
   }
 
   run(argv: readonly string[], options: ConfinedRunOptions): Promise<ConfinedRunResult> {
-    const { sandbox, key, projectId, directory, home, toolCacheDirectory, toolDirectories, limits, image } = this.#options
+    const { sandbox, key, tenant, directory, home, toolCacheDirectory, toolDirectories, limits, image } = this.#options
     const isConfined = sandbox.description.filesystem
     const inside = isConfined ? home : directory
     const cache = isConfined ? CACHE_MOUNT_POINT : toolCacheDirectory
@@ -56,7 +56,7 @@ export class LayerSandbox implements CommandPlace {
       sandbox,
       {
         name: layerSandboxName(key),
-        projectId,
+        tenant,
         image,
         asRoot: true,
         env: {

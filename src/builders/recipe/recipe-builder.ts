@@ -104,7 +104,7 @@ async function build(workshop: Workshop, request: BuildRequest): Promise<BuildOu
   const place = new BuildSandbox({
     sandbox,
     key: request.key,
-    projectId: request.projectId,
+    tenant: request,
     workDirectory: request.workDirectory,
     toolCacheDirectory: join(request.cacheDirectory, TOOLS_DIRECTORY),
     // Directories of the host mean nothing in the system of an image.

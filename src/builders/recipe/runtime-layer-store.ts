@@ -166,10 +166,21 @@ class RuntimeLayerStore implements RuntimeLayers {
     if (request.files !== null) await copyTree(request.files.directory, directory)
     const toolCacheDirectory = join(request.cacheDirectory, TOOLS_DIRECTORY)
     await mkdir(toolCacheDirectory, { recursive: true, mode: 0o755 })
-    await sandbox.own(toolCacheDirectory, request.projectId)
+    await sandbox.own(toolCacheDirectory, request, { unlessOwned: true })
     const toolDirectories = this.toolDirectories(request.config.base)
-    const { key, projectId, home, env } = request
-    const place = new LayerSandbox({ sandbox, key, projectId, directory, home, toolCacheDirectory, toolDirectories, limits, env, image })
+    const { key, home, env } = request
+    const place = new LayerSandbox({
+      sandbox,
+      key,
+      tenant: request,
+      directory,
+      home,
+      toolCacheDirectory,
+      toolDirectories,
+      limits,
+      env,
+      image,
+    })
     const log = new BuildLog(request.onLine)
     const deadline = performance.now() + Math.min(request.timeoutMs, LIMITS.buildHardTimeoutMs)
     const hold = caches?.hold(serviceEnvironmentId) ?? null
@@ -229,12 +240,12 @@ class RuntimeLayerStore implements RuntimeLayers {
     await this.#makeParent(request.serviceEnvironmentId)
     const directory = join(this.#options.directory, request.serviceEnvironmentId, `probe-${randomBytes(4).toString('hex')}`)
     await mkdir(directory, { mode: 0o755 })
-    const { key, projectId, signal } = request
+    const { key, signal } = request
     const toolDirectories = this.toolDirectories(base)
     const place = new LayerSandbox({
       sandbox,
       key,
-      projectId,
+      tenant: request,
       directory,
       home: '/home/probe',
       toolCacheDirectory: null,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { runCommand } from '../../core/exec.ts'
 import { LIMITS } from '../../core/limits.ts'
-import type { CommandOutcome } from '../runtime.ts'
+import { type CommandOutcome, tenantOf } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import type { RunRecord } from './instance-record.ts'
 import { type Launcher, MOUNT_POINT } from './launcher.ts'
@@ -26,7 +26,7 @@ export async function execBeside(
   try {
     const confined = await sandbox.prepare({
       name,
-      projectId: record.labels.projectId,
+      tenant: tenantOf(record.labels),
       argv: ['/bin/sh', '-c', command],
       env: await launcher.environment(directory),
       directory: join(directory, 'root'),

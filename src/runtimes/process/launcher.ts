@@ -6,8 +6,8 @@ import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { bootId, identify, isAlive, type ProcessIdentity, signalProcess } from '../../core/process-identity.ts'
-import type { ProjectId } from '../../domain/ids.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
+import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import type { StopReport } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
@@ -17,7 +17,7 @@ import { settledClaim, spawnSupervisor, supervisorsOf, terminate, waitUntilClaim
 
 /** What to run, in terms of the sandbox. */
 export interface LaunchRequest {
-  readonly projectId: ProjectId
+  readonly tenant: Tenant
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly mounts: SandboxSpec['mounts']
@@ -103,7 +103,7 @@ export class Launcher {
     await writeFile(join(directory, 'environment.json'), JSON.stringify(request.env), { mode: 0o600 })
     const command = await this.sandbox.prepare({
       name,
-      projectId: request.projectId,
+      tenant: request.tenant,
       argv: request.argv,
       env: request.env,
       directory: join(directory, 'root'),

@@ -6,7 +6,7 @@ import { LIMITS } from '../../core/limits.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { DeploymentId } from '../../domain/ids.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
-import type { Labels } from '../runtime.ts'
+import { type Labels, tenantOf } from '../runtime.ts'
 import { ONCE_SCRIPT } from './once-script.ts'
 import type { LaidSupport } from './run-support.ts'
 
@@ -41,9 +41,9 @@ export class Once {
     return { bin, shared }
   }
 
-  async lay(sandbox: Sandbox, { deploymentId, projectId }: Labels): Promise<LaidSupport> {
-    const { bin, shared } = await this.directories(deploymentId)
-    await sandbox.own(shared, projectId)
+  async lay(sandbox: Sandbox, labels: Labels): Promise<LaidSupport> {
+    const { bin, shared } = await this.directories(labels.deploymentId)
+    await sandbox.own(shared, tenantOf(labels), { unlessOwned: true })
     if (!sandbox.description.filesystem) return { mounts: [], searchFirst: [bin], env: { SHIPLOCK_ONCE_DIR: shared } }
     const inside = { bin: join(INSIDE, 'bin'), shared: join(INSIDE, 'once') }
     return {

@@ -6,7 +6,7 @@ import { runCommand } from '../../core/exec.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { Artifact } from '../../domain/deployment.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
-import type { Labels } from '../runtime.ts'
+import { type Labels, tenantOf } from '../runtime.ts'
 
 /** What both instances and tasks say about what they run. */
 interface TreeSpec {
@@ -26,14 +26,20 @@ export async function ownCopy(sandbox: Sandbox, directory: string, spec: TreeSpe
     })
   }
   const root = join(directory, 'root')
-  if (existsSync(root)) return
+  const log = join(directory, 'log')
+  const tenant = tenantOf(spec.labels)
+  if (existsSync(root)) {
+    // Launched before by another user: the project's, while environments were not told apart.
+    await sandbox.own(root, tenant, { unlessOwned: true })
+    if (existsSync(log)) await sandbox.own(log, tenant)
+    return
+  }
   const partial = `${root}.partial`
   await removeTree(partial)
   await copyTree(spec.artifactDirectory, partial, signal)
   // The log too: apps open /dev/stdout, which is this file, once more.
-  const log = join(directory, 'log')
   await (await open(log, 'a', 0o600)).close()
-  await Promise.all([sandbox.own(partial, spec.labels.projectId), sandbox.own(log, spec.labels.projectId)])
+  await Promise.all([sandbox.own(partial, tenant), sandbox.own(log, tenant)])
   await rename(partial, root)
 }
 

@@ -21,6 +21,7 @@ import type {
   TaskResult,
   TaskSpec,
 } from '../runtime.ts'
+import { tenantOf } from '../runtime.ts'
 import { diagnoseListeners } from './diagnose-listeners.ts'
 import { execBeside } from './exec-beside.ts'
 import { ExitSignals } from './exit-signals.ts'
@@ -233,13 +234,13 @@ export class ProcessRuntime implements Runtime {
   async #launch(directory: string, spec: InstanceSpec, found: RunRecord | null, fence: number, signal: AbortSignal): Promise<RunRecord> {
     await this.#launcher.makeDirectory(directory)
     await ownCopy(this.#options.sandbox, directory, spec, signal)
-    const support = await laySupport(this.#options.sandbox, directory, { ...spec, projectId: spec.labels.projectId }, signal)
+    const support = await laySupport(this.#options.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
     const once = await this.#once.lay(this.#options.sandbox, spec.labels)
     const port = await this.#reserve(spec, found?.port ?? null)
     const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
     const record = newRecord(spec, fence, port)
     return this.#launcher.launch(directory, spec.id, record, {
-      projectId: spec.labels.projectId,
+      tenant: tenantOf(spec.labels),
       argv: runScript(spec.initFailure, spec.initCommands, site === null ? ['shell', ...spec.startCommands] : ['exec', ...site.argv]),
       env: { ...spec.env, ...support.env, ...once.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
       mounts: [...support.mounts, ...once.mounts, ...(site?.mounts ?? [])],

@@ -3,7 +3,7 @@ import { readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../core/atomic-file.ts'
 import { removeTree } from '../../core/remove-tree.ts'
-import type { ProjectId } from '../../domain/ids.ts'
+import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import type { RuntimeSupport } from '../runtime.ts'
 import { copyTree } from './own-copy.ts'
@@ -26,7 +26,7 @@ const FILE = 'support.json'
 export async function laySupport(
   sandbox: Sandbox,
   directory: string,
-  about: { readonly support?: RuntimeSupport; readonly projectId: ProjectId },
+  about: { readonly support?: RuntimeSupport; readonly tenant: Tenant },
   signal: AbortSignal,
 ): Promise<LaidSupport> {
   const laid = await lay(sandbox, directory, about, signal)
@@ -39,7 +39,7 @@ export async function laySupport(
 async function lay(
   sandbox: Sandbox,
   directory: string,
-  { support, projectId }: { readonly support?: RuntimeSupport; readonly projectId: ProjectId },
+  { support, tenant }: { readonly support?: RuntimeSupport; readonly tenant: Tenant },
   signal: AbortSignal,
 ): Promise<LaidSupport> {
   if (support === undefined) return NOTHING
@@ -50,11 +50,13 @@ async function lay(
   if (layer === null) return { mounts: tools, searchFirst: toolDirectories, env: {} }
   if (!sandbox.description.filesystem) return { mounts: [], ...homeOf(layer.directory, toolDirectories) }
   const copy = join(directory, 'home')
-  if (!existsSync(copy)) {
+  if (existsSync(copy)) {
+    await sandbox.own(copy, tenant, { unlessOwned: true })
+  } else {
     const partial = `${copy}.partial`
     await removeTree(partial)
     await copyTree(layer.directory, partial, signal)
-    await sandbox.own(partial, projectId)
+    await sandbox.own(partial, tenant)
     await rename(partial, copy)
   }
   return { mounts: [...tools, { source: copy, target: layer.home, writable: true }], ...homeOf(layer.home, toolDirectories) }

@@ -12,7 +12,7 @@ const PACKAGES = ['sirv', 'mrmime', 'totalist', '@polka/url']
 
 /**
  * Serves a directory of the artifact. The server's program is copied into the state directory, since its installation may lie where a
- * project's user can't go (a clone in /root), and shown read only.
+ * tenant's user can't go (a clone in /root), and shown read only.
  */
 export class StaticSite {
   readonly #directory: string

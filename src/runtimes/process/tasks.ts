@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { removeTree } from '../../core/remove-tree.ts'
-import type { TaskResult, TaskSpec } from '../runtime.ts'
+import { type TaskResult, type TaskSpec, tenantOf } from '../runtime.ts'
 import { InstanceLog } from './instance-log.ts'
 import { newRecord, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
 import { KeyedLock } from './keyed-lock.ts'
@@ -79,9 +79,9 @@ export class Tasks {
     if (state.kind === 'ended' && (state.outcome.exitCode !== null || state.record.timedOut) && !isCut(state)) return state
     await this.#launcher.makeDirectory(directory)
     await ownCopy(this.#launcher.sandbox, directory, spec, signal)
-    const support = await laySupport(this.#launcher.sandbox, directory, { ...spec, projectId: spec.labels.projectId }, signal)
+    const support = await laySupport(this.#launcher.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
     const record = await this.#launcher.launch(directory, sandboxName(spec.id), newRecord(spec, fence, null), {
-      projectId: spec.labels.projectId,
+      tenant: tenantOf(spec.labels),
       argv: runScript('continue', [], ['shell', spec.command]),
       env: { ...spec.env, ...support.env },
       mounts: support.mounts,

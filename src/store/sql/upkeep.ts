@@ -1,4 +1,4 @@
-import type { DeploymentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentId } from '../../domain/ids.ts'
+import type { DeploymentId, EnvironmentId, InstanceId, ReleaseId, ServerId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { ServiceConfig } from '../../domain/service-config.ts'
 import type { Queryable } from '../database.ts'
 import { CLAIM_LOCK } from './claim.ts'
@@ -162,4 +162,10 @@ export async function listNeededUploads(db: Queryable): Promise<Set<string>> {
 
 export async function forgetUpload(db: Queryable, digest: string): Promise<void> {
   await db.query('delete from uploads where digest = $1', [digest])
+}
+
+/** Which of these still exist, previews and those on their way out too. */
+export async function filterEnvironments(db: Queryable, ids: readonly EnvironmentId[]): Promise<ReadonlySet<EnvironmentId>> {
+  const rows = await db.query<{ id: EnvironmentId }>('select id from environments where id = any($1)', [ids])
+  return new Set(rows.map((row) => row.id))
 }

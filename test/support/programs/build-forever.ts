@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createRecipeBuilder } from '../../../src/builders/recipe/recipe-builder.ts'
 import { silentLogger } from '../../../src/core/log.ts'
-import type { ProjectId, ServiceEnvironmentId } from '../../../src/domain/ids.ts'
+import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../../src/domain/ids.ts'
 import { createSandbox } from '../../../src/sandbox/create-sandbox.ts'
 
 /** Run as a program: one build of one service after the other, each with other layers, told on stdout, until it is killed. */
@@ -16,6 +16,7 @@ for (let number = Number(from); ; number++) {
   await builder.build({
     key: 'dep_same',
     projectId: 'prj_1' as ProjectId,
+    environmentId: 'env_1' as EnvironmentId,
     serviceEnvironmentId: 'sen_1' as ServiceEnvironmentId,
     names: { project: 'main', environment: 'production', service: 'app' },
     config: {
