@@ -98,7 +98,10 @@ interface Decided {
 /** The server's own log; the deployment's log and events have what its people are told. */
 function report({ dependencies: { logger } }: Run, { deployment }: Work, { decision, cause }: Decided, error: unknown): void {
   const facts = { deploymentId: deployment.id, stage: deployment.stage, error: error as Error }
-  if (decision === 'look-again') return logger.warn('the database went away during a stage', facts)
+  if (decision === 'look-again') {
+    logger.warn('the database went away during a stage', facts)
+    return
+  }
   if (toShiplockError(error).code === 'INTERNAL' && cause === null) {
     logger.error('a stage failed unexpectedly', { ...facts, stack: (error as Error).stack })
   }
