@@ -113,7 +113,7 @@ export const Deployment = z
     detected: z.string().nullable().meta({ description: 'Where the configuration came from.' }),
     scan: z
       .strictObject({
-        outcome: z.enum(['passed', 'warned', 'partial', 'blocked', 'skipped', 'unknown']),
+        outcome: z.enum(['passed', 'warned', 'blocked', 'skipped', 'unknown']),
         note: z.string(),
         critical: z.number(),
         high: z.number(),
@@ -144,7 +144,7 @@ export const CreateDeployment = z
     project: name.optional(),
     environment: name.optional(),
     service: serviceName,
-    source: Source.optional().meta({ description: 'Left out = where the last deployment of the service took its code from.' }),
+    source: Source.optional().meta({ description: 'Left out = where the service took its code from last in this environment.' }),
     trigger: z
       .strictObject({ kind: z.enum(['cli', 'api', 'agent']).default('api'), note: text(1000).nullable().default(null) })
       .default({ kind: 'api', note: null }),

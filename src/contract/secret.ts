@@ -43,7 +43,10 @@ export const DeployKey = z
     publicKey: z.string().meta({ description: 'To be added at the git host as a read-only deploy key.' }),
     fingerprint: z.string(),
     createdAt: timestamp,
-    host: z.string().nullable().meta({ description: 'ssh host of the service’s source; null while it has none.' }),
+    host: z
+      .string()
+      .nullable()
+      .meta({ description: 'ssh host of the service’s repository; null while it has none, or environments differ.' }),
     hostKeys: z.array(HostKey).meta({ description: 'The only keys that a host may show. Without one for the host nothing is fetched.' }),
   })
   .meta({ id: 'DeployKey', description: 'The private part is never told.' })

@@ -35,7 +35,9 @@ export const Service = z
     service: z.string(),
     host: z.string(),
     url: z.string(),
-    source: Source.nullable(),
+    source: Source.nullable().meta({
+      description: 'Where the next deployment in this environment takes its code from unless told otherwise.',
+    }),
     live: z.strictObject({ release: z.number().int().nullable(), deploymentId: id, since: timestamp.nullable() }).nullable(),
     hold: Hold.nullable(),
     removing: Removing.nullable(),
@@ -76,6 +78,17 @@ export type ScaleService = z.infer<typeof ScaleService>
 export const ServiceDetail = z
   .strictObject({
     ...Service.shape,
+    pushes: z
+      .strictObject({
+        branch: z.string().nullable().meta({ description: 'Pushes to it deploy; null = to the repository’s default branch.' }),
+        tags: z.string().nullable(),
+        watch: z.array(z.string()),
+        queue: z.enum(['every', 'latest']),
+      })
+      .nullable()
+      .meta({
+        description: 'Which pushes deploy here, as what is live here says; null = it is a preview, which follows its pull request.',
+      }),
     instanceList: z.array(Instance),
     liveDeployment: Deployment.nullable(),
     latestDeployment: Deployment.nullable(),

@@ -44,7 +44,10 @@ export const CreateWebhook = z
     service: serviceName,
     provider: z.enum(['github', 'gitlab', 'gitea']),
     signing: z.boolean().optional().meta({ description: 'GitLab: a signing token in place of a secret token, where the host has them.' }),
-    repository: text(2048).min(1).optional().meta({ description: 'Left out = where the service took its code from last.' }),
+    repository: text(2048)
+      .min(1)
+      .optional()
+      .meta({ description: 'Left out = where the service took its code from last in that environment.' }),
     ...settings,
   })
   .meta({ id: 'CreateWebhook' })

@@ -10,6 +10,14 @@ export interface TriggerRules {
   readonly watch: readonly string[]
 }
 
+/** Rules as a configuration says them; what an older one does not have is missing. */
+export type SaidRules = Partial<TriggerRules>
+
+/** The environment's own branch counts before that of the configuration. */
+export function rulesOf({ branch, rules }: { readonly branch: string | null; readonly rules: SaidRules }): TriggerRules {
+  return { branch: branch ?? rules.branch ?? null, tags: rules.tags ?? null, watch: rules.watch ?? [] }
+}
+
 /** The patterns of `TriggerRules`, compiled outside of the domain. */
 export interface TriggerMatchers {
   readonly isWatched: (path: string) => boolean

@@ -14,7 +14,6 @@ import { setLive } from '../store/sql/live.ts'
 import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { insertRelease } from '../store/sql/releases.ts'
 import { insertScan } from '../store/sql/scans.ts'
-import { saveTriggerConfig } from '../store/sql/trigger-rules.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { instanceVariables, secretNamesOf } from './variables.ts'
 import type { Work } from './work.ts'
@@ -58,7 +57,6 @@ export async function commitStage(
   ]
   if (outcome.scan !== undefined) await keepScan(tx, work, outcome.scan)
   const more: Partial<DeploymentColumns> = {}
-  if (stage === 'fetch' && facts.config !== null) await saveTriggerConfig(tx, deployment.serviceId, facts.config.trigger)
   if (stage === 'publish') more.releaseId = await makeRelease(dependencies, tx, { ...work, deployment: after }, events)
   if (stage === 'swap') await makeLive(tx, work, events)
   const next = stageAfter(stage)

@@ -26,10 +26,6 @@ function commit(branch: string, queue: 'every' | 'latest' = 'every'): void {
   world.repository.set(branch, { config: { ...config, trigger: { ...config.trigger, queue } } })
 }
 
-async function policy(queue: 'every' | 'latest'): Promise<void> {
-  await world.database.query('update services set queue_policy = $2 where id = $1', [app.serviceId, queue])
-}
-
 const began = async ({ id }: Deployment) => (await world.events(id)).some(({ type }) => type === 'deployment.started')
 const causeOf = async ({ id }: Deployment) => (await listQueue(world.database, SLOTS)).find((entry) => entry.id === id)?.wait?.cause ?? null
 const scope = () => ({ projectId: app.projectId, environmentId: app.environmentId })
@@ -56,8 +52,11 @@ describe('latest', () => {
   })
 
   test('an enqueue that is taken back absorbs nothing', async () => {
-    await policy('latest')
     commit('main', 'latest')
+    const server = world.server()
+    await server.start()
+    await world.live(app, 'main')
+    await server.stop()
     const first = await world.push(app, 'main')
     world.database.query('select 1')
     const failing = world.database.transaction(async (tx) => {
@@ -76,9 +75,9 @@ describe('latest', () => {
   test('pushes, claims and cancels at once: each push runs or is absorbed by a newer one, never both (seeded)', async () => {
     const random = new Seeded()
     console.log(`SHIPLOCK_TEST_SEED=${random.seed}`)
-    await policy('latest')
     for (const branch of ['main', 'next']) commit(branch, 'latest')
     await Promise.all([world.server(), world.server()].map((server) => server.start()))
+    await world.live(app, 'main')
     const made: Deployment[] = []
     for (let n = 0; n < 40; n++) {
       const branch = random.pick(['main', 'next'])

@@ -8,9 +8,11 @@ import type { TriggerDependencies } from '../../src/engine/triggers/dependencies
 import { lookAtHeads } from '../../src/engine/triggers/look-at-heads.ts'
 import type { RemoteHeads } from '../../src/sources/source.ts'
 import { compileTrigger } from '../../src/sources/webhooks/trigger-matchers.ts'
+import type { SaidTrigger } from '../../src/store/sql/deploy-rules.ts'
 import { type DueHeadCheck, takeDueHeadChecks } from '../../src/store/sql/webhooks.ts'
 import { type ApiFixture, startApi } from '../support/api-fixture.ts'
 import { HookClient, pushOf, SHA } from '../support/hook-client.ts'
+import { SAID, sayRules } from '../support/said-rules.ts'
 
 let api: ApiFixture
 let hook: HookClient
@@ -40,16 +42,22 @@ beforeEach(async () => {
   await rules({ branch: 'main' })
 })
 
-const rules = (given: object) =>
-  api.database.query('update services set trigger_rules = $2 where name = $1', [service, JSON.stringify(given)])
+async function rules(given: SaidTrigger): Promise<void> {
+  const [{ id } = { id: '' }] = await api.database.query<{ id: string }>(
+    `select se.id from service_environments se join services s on s.id = se.service_id join environments e on e.id = se.environment_id
+      where s.name = $1 and e.name = 'production'`,
+    [service],
+  )
+  await sayRules(api.database, id, given)
+}
 const settle = async () => {
   while (await decideNext(dependencies())) {}
   while (await revisitNext(dependencies())) {}
 }
 const deployments = () =>
   api.database.query<{ id: string; trigger: Record<string, unknown>; source: Record<string, unknown>; status: string }>(
-    `select d.id, d.trigger, d.source, d.status from deployments d join services s on s.id = d.service_id where s.name = $1 order by d.position`,
-    [service],
+    `select d.id, d.trigger, d.source, d.status from deployments d join services s on s.id = d.service_id where s.name = $1 and d.id not like $2 || '%' order by d.position`,
+    [service, SAID],
   )
 const latest = async () => (await api.call('GET', `/v1/webhooks/${hook.id}/deliveries?limit=1`)).body.items[0]
 const push = async (...given: Parameters<typeof pushOf>) => {

@@ -27,6 +27,7 @@ export interface StoryConfig {
   readonly run?: Readonly<Record<string, unknown>>
   readonly deploy?: Readonly<Record<string, unknown>>
   readonly retention?: number
+  readonly trigger?: Readonly<Record<string, unknown>>
 }
 
 /** Short times, so that a story takes seconds; the order of things is what it would be with long ones. */
@@ -48,6 +49,10 @@ export class StoryRepo {
     this.#repo = new GitRepo(directory)
     this.#service = service
     this.#env = env
+  }
+
+  get directory(): string {
+    return this.#repo.directory
   }
 
   get source(): { readonly kind: 'git'; readonly url: string; readonly ref: null } {

@@ -52,8 +52,8 @@ export class StoryWorld {
   }
 
   /** A fresh repository of the story app, for a service of that name. */
-  repo(service: string): StoryRepo {
-    return new StoryRepo(join(this.directory, service), service, { ...this.collector.env, ...this.#env })
+  repo(service: string, directory = service): StoryRepo {
+    return new StoryRepo(join(this.directory, directory), service, { ...this.collector.env, ...this.#env })
   }
 
   /** v1 of a service, live. */

@@ -100,10 +100,10 @@ async function seedTheirs(db: Queryable): Promise<void> {
     THEIRS.environment,
     SECRET_MARK,
   ])
-  await db.query('insert into services (id, project_id, name, source) values ($1, $2, $3, $4)', [svc, prj, THEIRS.service, source])
+  await db.query('insert into services (id, project_id, name) values ($1, $2, $3)', [svc, prj, THEIRS.service])
   await db.query(
-    `insert into service_environments (id, project_id, environment_id, service_id, host, live_deployment_id, hold)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
+    `insert into service_environments (id, project_id, environment_id, service_id, host, live_deployment_id, hold, source)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [
       sen,
       prj,
@@ -112,6 +112,7 @@ async function seedTheirs(db: Queryable): Promise<void> {
       `${SECRET_MARK}.localhost`,
       dep,
       JSON.stringify({ reason: SECRET_MARK, since: '2026-01-01T00:00:00Z', by: SECRET_MARK }),
+      source,
     ],
   )
   const deployment = (id: string, status: string, settled: boolean, slot: number | null) =>

@@ -23,23 +23,19 @@ import { namesOf, type ServiceNames } from './scope.ts'
 export const deploymentHandlers: Handlers<
   'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment'
 > = {
-  createUpload: async ({ query }, { dependencies, uploads, incoming, signal, tell }) => {
+  createUpload: async ({ query }, { dependencies, incoming, signal, access, tell }) => {
     const project = query.project ?? dependencies.defaults.project
-    const cut = new AbortController()
-    const share = uploads.open({ project }, 1, () => cut.abort(tooManyUploads(project)))
-    const { digest, bytes } = await dependencies.uploads
-      .receive(incoming, { signal: AbortSignal.any([signal, cut.signal]) })
-      .finally(() => share.close())
-    await dependencies.database.transaction((tx) => recordUpload(tx, project, { digest, bytes }))
+    const { digest, bytes } = await dependencies.uploads.receive(incoming, { signal })
+    await dependencies.database.transaction((tx) => recordUpload(tx, { project, environment: access.grant.environment }, { digest, bytes }))
     tell({ bytes }, { target: digest })
     return { digest, bytes, project }
   },
 
-  createDeployment: async ({ body }, { dependencies, actor, once }) => {
+  createDeployment: async ({ body }, { dependencies, actor, access, once }) => {
     const names = namesOf(body, dependencies)
     if (body.source !== undefined) dependencies.validateSource(toSource(body.source))
     return once(async (tx) => {
-      const source = await chooseSource(tx, names, body.source === undefined ? null : toSource(body.source))
+      const source = await chooseSource(tx, names, body.source === undefined ? null : toSource(body.source), access.grant.environment)
       const target = await ensureServiceEnvironment(tx, names, source, dependencies.hostFor(names))
       await lockServiceEnvironment(tx, target.id)
       // A manual deployment ends what a rollback began (DESIGN.md §2).
@@ -117,18 +113,19 @@ function toSource(input: SourceInput): Source {
   return input.kind === 'upload' ? { ...input, digest: input.digest as Digest } : input
 }
 
-const tooManyUploads = (project: string) =>
-  new ShiplockError('RATE_LIMITED', `too many uploads are on their way, most of them to project ${project}`)
-
-/** The source that was named, or the service's own. An upload must be one of this project (I10). */
-async function chooseSource(tx: Queryable, names: ServiceNames, named: Source | null): Promise<Source> {
+/**
+ * The source that was named, or the one that the service took in this environment before (I14). An upload must be one of this project
+ * (I10); one that is named with the token of one environment (`only`), of that environment.
+ */
+async function chooseSource(tx: Queryable, names: ServiceNames, named: Source | null, only: string | null): Promise<Source> {
   const source = named ?? (await findServiceEnvironment(tx, names))?.source ?? null
   if (source === null) {
-    throw new ShiplockError('INPUT_INVALID', 'body.source: is missing, and the service has no earlier one', {
+    throw new ShiplockError('INPUT_INVALID', `body.source: is missing, and ${names.service} has no earlier one in ${names.environment}`, {
       hint: 'Name a directory, a git URL or an image.',
     })
   }
-  if (source.kind === 'upload' && !(await hasUpload(tx, names.project, source.digest))) {
+  const scope = { project: names.project, environment: named === null ? null : only }
+  if (source.kind === 'upload' && !(await hasUpload(tx, scope, source.digest))) {
     throw new ShiplockError('SOURCE_NOT_FOUND', `no upload ${source.digest} in project ${names.project}`, {
       hint: 'Upload it to this project first.',
     })

@@ -2,6 +2,7 @@ import type { DeployKey, GitToken } from '../../contract/secret.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { PUBLISHED_HOST_KEYS, parseHostKeyLine } from '../../core/known-hosts.ts'
 import { createSshKey } from '../../core/ssh-key.ts'
+import type { Source } from '../../domain/deployment.ts'
 import { tokenUsername } from '../../domain/git-host.ts'
 import type { Queryable } from '../../store/database.ts'
 import { ensureProject, ensureScope } from '../../store/sql/catalog.ts'
@@ -77,9 +78,9 @@ export const repositoryHandlers: Handlers<
   seeHostKeys: async ({ params, query }, { dependencies, signal }) => {
     const names = namesOf(params, query, dependencies)
     const key = await findDeployKey(dependencies.database, names)
-    const host = query.host ?? (key?.source == null ? null : dependencies.repositories.sshHostOf(key.source))
+    const host = query.host ?? (key === null ? null : hostOf(key, dependencies))
     if (host === null) {
-      throw new ShiplockError('INPUT_INVALID', `${names.service} has no source at an ssh host yet: name the host`, {
+      throw new ShiplockError('INPUT_INVALID', `${names.service} has no source at an ssh host yet, or at several: name the host`, {
         hint: '`shiplock deploy-key pin HOST -s SERVICE`',
       })
     }
@@ -136,12 +137,21 @@ function noDeployKey({ project, service }: Names): ShiplockError {
 }
 
 /** Everything about a deploy key but its private part (I8). */
-function keyView(record: DeployKeyRecord, { repositories }: ApiDependencies): DeployKey {
-  const host = record.source === null ? null : repositories.sshHostOf(record.source)
+function keyView(record: DeployKeyRecord, dependencies: ApiDependencies): DeployKey {
+  const host = hostOf(record, dependencies)
   const published = PUBLISHED_HOST_KEYS.filter((key) => key.host === host).map(({ line }) => line)
   const { project, service, publicKey, fingerprint, createdAt } = record
   const hostKeys = [...record.knownHosts.split('\n'), ...published].flatMap((line) => shown(line))
   return { project, service, publicKey, fingerprint, createdAt, host, hostKeys }
+}
+
+/** What webhooks name, else what all environments agree on: none of them chooses which keys the others trust (I14). */
+function hostOf({ repositories, sources }: DeployKeyRecord, dependencies: ApiDependencies): string | null {
+  const only = (all: readonly Source[]) => {
+    const [host, other] = new Set(all.flatMap((source) => dependencies.repositories.sshHostOf(source) ?? []))
+    return other === undefined ? (host ?? null) : null
+  }
+  return only(repositories) ?? only(sources)
 }
 
 function shown(text: string): DeployKey['hostKeys'] {

@@ -1,6 +1,7 @@
 import { ShiplockError } from '../../core/errors.ts'
 import type { Queryable } from '../../store/database.ts'
 import { lockServiceEnvironment } from '../../store/sql/catalog.ts'
+import { readPushRules } from '../../store/sql/deploy-rules.ts'
 import { findDeploymentRecord } from '../../store/sql/deployment-view.ts'
 import { releaseHold } from '../../store/sql/holds.ts'
 import { listInstanceRecords, listServiceRecords, type ServiceRecord } from '../../store/sql/service-view.ts'
@@ -29,13 +30,15 @@ export const serviceHandlers: Handlers<'listServices' | 'getService' | 'releaseH
   getService: async ({ params, query }, { dependencies }) => {
     const { database, urlOf } = dependencies
     const record = await readService(database, { ...query, ...params }, dependencies)
-    const [instances, live, latest] = await Promise.all([
+    const [pushes, instances, live, latest] = await Promise.all([
+      readPushRules(database, record.id),
       listInstanceRecords(database, record.id),
       record.live_deployment_id === null ? null : findDeploymentRecord(database, record.live_deployment_id),
       record.last_id === null ? null : findDeploymentRecord(database, record.last_id),
     ])
     return {
       ...viewService(record, urlOf),
+      pushes: pushes === null ? null : { ...pushes, watch: [...pushes.watch] },
       instanceList: instances.map(viewInstance),
       liveDeployment: live === null ? null : viewDeployment(live, urlOf),
       latestDeployment: latest === null ? null : viewDeployment(latest, urlOf),

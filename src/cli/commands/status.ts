@@ -6,7 +6,7 @@ import { formatAgo, formatTook } from '../format.ts'
 import { describeSource, renderLedger, renderReceipt } from '../render-deployment.ts'
 import { renderFailure } from '../render-error.ts'
 import { table } from '../table.ts'
-import type { Terminal } from '../terminal.ts'
+import { fitted, type Terminal } from '../terminal.ts'
 
 /** `shiplock status` and `shiplock services`: all there is, or one service in full. */
 export async function status(named: string | undefined, options: CommonOptions, context: CliContext): Promise<number> {
@@ -81,6 +81,7 @@ function renderService(service: ServiceDetail, terminal: Terminal): string[] {
     ),
     ...(live === null ? [] : [field('Source', describeSource(live))]),
     ...(live?.detected == null ? [] : [field('Config', printable(live.detected))]),
+    ...(service.pushes === null ? [] : [field('Pushes', describePushes(service.pushes))]),
     ...(service.hold === null
       ? []
       : [
@@ -111,6 +112,16 @@ function renderService(service: ServiceDetail, terminal: Terminal): string[] {
           ),
         ]),
   ]
+}
+
+/** `to main that change api/** deploy; tags v* too` */
+function describePushes({ branch, tags, watch, queue }: NonNullable<ServiceDetail['pushes']>): string {
+  const paths = watch.length === 0 ? '' : ` that change ${fitted(watch.join(', '), 60)}`
+  return [
+    `to ${branch === null ? 'the default branch' : fitted(branch, 60)}${paths} deploy`,
+    ...(tags === null ? [] : [`tags ${fitted(tags, 40)} too`]),
+    ...(queue === 'latest' ? ['the newest takes the place of those that wait'] : []),
+  ].join('; ')
 }
 
 function renderInstances(service: ServiceDetail, { colors }: Terminal): string[] {

@@ -5,9 +5,9 @@ import type { EnvironmentId } from '../../domain/ids.ts'
 import { decidePreview, type PreviewDecision, type PreviewRules, type PreviewState, previewName, pullRef } from '../../domain/preview.ts'
 import type { PullRequestEvent } from '../../domain/push.ts'
 import type { Queryable } from '../../store/database.ts'
-import { lastPlaces } from '../../store/sql/branch-heads.ts'
 import { ensureServiceEnvironment, findServiceEnvironment, lockServiceEnvironment } from '../../store/sql/catalog.ts'
 import type { DeliveryVerdict, EnvironmentDecision, WaitingDelivery } from '../../store/sql/deliveries.ts'
+import { readDeployRules } from '../../store/sql/deploy-rules.ts'
 import { enqueueDeployment } from '../../store/sql/deployments.ts'
 import { appendEvents } from '../../store/sql/events.ts'
 import {
@@ -151,27 +151,21 @@ async function enqueue(
   const target = await lockServiceEnvironment(tx, made.id)
   const template = await findServiceEnvironment(tx, { project, environment: rules.template ?? '', service })
   const author = event.author === '' ? null : event.author
-  const deployment = await enqueueDeployment(
-    tx,
-    { ...target, queuePolicy: 'latest' },
-    {
-      kind: 'deploy',
-      source,
-      rollbackTo: null,
-      trigger: {
-        kind: 'webhook',
-        actor: author ?? provider,
-        note: reason,
-        push: { provider, deliveryId: delivery.id, ref: source.ref ?? '', commit: event.headSha, author, message: event.title },
-      },
-      options: {
-        rebuild: delivery.isReplay,
-        autoRollback: null,
-        variables: 'current',
-        ...(await lastPlaces(tx, template?.id ?? target.id)),
-      },
+  // The template says where in the source the service is: what comes with a pull request decides nothing.
+  const { configPath, rootDirectory } = await readDeployRules(tx, template?.id ?? target.id)
+  const deployment = await enqueueDeployment(tx, target, {
+    kind: 'deploy',
+    source,
+    rollbackTo: null,
+    queue: 'latest',
+    trigger: {
+      kind: 'webhook',
+      actor: author ?? provider,
+      note: reason,
+      push: { provider, deliveryId: delivery.id, ref: source.ref ?? '', commit: event.headSha, author, message: event.title },
     },
-  )
+    options: { rebuild: delivery.isReplay, autoRollback: null, variables: 'current', configPath, rootDirectory },
+  })
   return deployment.id
 }
 

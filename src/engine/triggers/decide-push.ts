@@ -2,11 +2,12 @@ import { isShiplockError } from '../../core/errors.ts'
 import { orderOf, refName } from '../../domain/branch-head.ts'
 import type { Source, TriggerPush } from '../../domain/deployment.ts'
 import type { PushEvent } from '../../domain/push.ts'
-import { decide, type SkipCode, type TriggerRules } from '../../domain/trigger-decision.ts'
+import { decide, rulesOf, type SkipCode } from '../../domain/trigger-decision.ts'
 import type { Queryable } from '../../store/database.ts'
-import { findHead, type HeadDecision, lastPlaces, listPushTargets, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
+import { findHead, type HeadDecision, listPushTargets, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
 import { lockServiceEnvironment, type ServiceEnvironment } from '../../store/sql/catalog.ts'
 import type { EnvironmentDecision } from '../../store/sql/deliveries.ts'
+import { readDeployRules } from '../../store/sql/deploy-rules.ts'
 import { enqueueDeployment } from '../../store/sql/deployments.ts'
 import { findFreeze } from '../../store/sql/freezes.ts'
 import type { TriggerDependencies } from './dependencies.ts'
@@ -101,6 +102,7 @@ async function enqueue(
   }
   try {
     dependencies.validateSource(source)
+    const { configPath, rootDirectory } = await readDeployRules(tx, target.id)
     const deployment = await enqueueDeployment(tx, target, {
       kind: 'deploy',
       source,
@@ -111,7 +113,7 @@ async function enqueue(
         note: reason,
         push: about,
       },
-      options: { rebuild: false, autoRollback: null, variables: 'current', ...(await lastPlaces(tx, target.id)) },
+      options: { rebuild: false, autoRollback: null, variables: 'current', configPath, rootDirectory },
     })
     return { deploymentId: deployment.id }
   } catch (error) {
@@ -124,11 +126,6 @@ async function enqueue(
 /** Of an annotated tag `after` is the tag itself. */
 function commitOf({ ref, headCommit, after }: PushEvent): string | null {
   return headCommit?.sha ?? (ref.kind === 'branch' ? after : null)
-}
-
-/** The environment's branch counts before that of the configuration. */
-export function rulesOf({ branch, rules }: Pick<PushTarget, 'branch' | 'rules'>): TriggerRules {
-  return { branch: branch ?? rules?.branch ?? null, tags: rules?.tags ?? null, watch: rules?.watch ?? [] }
 }
 
 /** These are about a ref that the environment follows: that they were decided is remembered, so that the look at the heads leaves them alone. */

@@ -1,13 +1,13 @@
 import { LIMITS } from '../../core/limits.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { PushEvent } from '../../domain/push.ts'
+import { rulesOf } from '../../domain/trigger-decision.ts'
 import type { RemoteHeads } from '../../sources/source.ts'
 import { BASELINE, findHead, listPushTargets, noteHeadChecked, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
 import { forgetOldDeliveries, HEAD_CHECK_EVENT, hasWaitingHeadCheck, insertDelivery } from '../../store/sql/deliveries.ts'
 import { forgetOldOutbox } from '../../store/sql/outbox-queue.ts'
 import { type DueHeadCheck, recordHeadCheck, takeDueHeadChecks } from '../../store/sql/webhooks.ts'
 import { Periodic } from '../periodic.ts'
-import { rulesOf } from './decide-push.ts'
 import type { TriggerDependencies } from './dependencies.ts'
 
 /** A periodic look at the branch heads of services with a webhook: what never arrived is found, and decided as if it had. */

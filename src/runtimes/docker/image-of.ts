@@ -12,8 +12,6 @@ export interface LocalImage {
   readonly exposedPorts: readonly number[]
   /** Its PATH; null where it names none. */
   readonly path: string | null
-  /** Names of its labels. */
-  readonly labels: readonly string[]
 }
 
 interface ImageFacts {
@@ -24,7 +22,6 @@ interface ImageFacts {
     readonly Cmd?: readonly string[] | null
     readonly Env?: readonly string[] | null
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null
-    readonly Labels?: Readonly<Record<string, string>> | null
   } | null
 }
 
@@ -67,7 +64,6 @@ export function localImage(facts: ImageFacts): LocalImage {
       .map((port) => Number.parseInt(port, 10))
       .sort((a, b) => a - b),
     path: path === undefined ? null : path.slice('PATH='.length),
-    labels: Object.keys(facts.Config?.Labels ?? {}),
   }
 }
 

@@ -1,6 +1,7 @@
 import type { KnownHead } from '../../domain/branch-head.ts'
 import type { EnvironmentId, ServiceEnvironmentId, ServiceId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
+import type { SaidTrigger } from './deploy-rules.ts'
 
 export interface HeadDecision {
   /** `refs/heads/…` or `refs/tags/…`. */
@@ -58,13 +59,14 @@ export interface PushTarget {
   readonly environment: string
   /** Of the environment; it counts before what the configuration says. */
   readonly branch: string | null
-  readonly rules: { readonly branch?: string | null; readonly tags?: string | null; readonly watch?: readonly string[] } | null
+  /** What is live here says so (I14). */
+  readonly rules: SaidTrigger
 }
 
 export async function listPushTargets(db: Queryable, serviceId: ServiceId): Promise<PushTarget[]> {
   return db.query<PushTarget>(
-    `select se.id, e.id as "environmentId", e.name as environment, e.branch, s.trigger_rules as rules
-       from service_environments se join environments e on e.id = se.environment_id join services s on s.id = se.service_id
+    `select se.id, e.id as "environmentId", e.name as environment, e.branch, r.trigger as rules
+       from service_environments se join environments e on e.id = se.environment_id join deploy_rules r on r.service_environment_id = se.id
       where se.service_id = $1 and not e.is_preview and se.removing_at is null
       order by e.name`,
     [serviceId],
@@ -119,19 +121,6 @@ export async function findDeploymentOf(
     [id, commit, since],
   )
   return row ?? null
-}
-
-/** Where the last deployment found configuration and service in the source: a push deploys the same. */
-export async function lastPlaces(
-  tx: Queryable,
-  id: ServiceEnvironmentId,
-): Promise<{ readonly configPath: string | null; readonly rootDirectory: string | null }> {
-  const [row] = await tx.query<{ configPath: string | null; rootDirectory: string | null }>(
-    `select options->>'configPath' as "configPath", options->>'rootDirectory' as "rootDirectory" from deployments
-      where service_environment_id = $1 and kind = 'deploy' order by position desc limit 1`,
-    [id],
-  )
-  return row ?? { configPath: null, rootDirectory: null }
 }
 
 export async function noteHeadChecked(db: Queryable, id: ServiceEnvironmentId, ref: string): Promise<void> {

@@ -15,8 +15,8 @@ export interface ServiceEnvironment {
   readonly environment: string
   readonly service: string
   readonly host: string
+  /** Where the next deployment here takes its code from unless told otherwise. */
   readonly source: Source | null
-  readonly queuePolicy: 'every' | 'latest'
   readonly liveDeploymentId: string | null
   readonly previousDeploymentId: string | null
   readonly hold: { readonly reason: string; readonly since: string; readonly by: string } | null
@@ -30,7 +30,7 @@ export const removingOf = (row: 'se' | 'e') =>
   `case when ${row}.removing_at is not null then json_build_object('since', to_char(${row}.removing_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'by', ${row}.removing_by) end`
 
 const COLUMNS = `se.id, se.project_id as "projectId", se.environment_id as "environmentId", se.service_id as "serviceId",
-  p.name as project, e.name as environment, s.name as service, se.host, s.source, s.queue_policy as "queuePolicy",
+  p.name as project, e.name as environment, s.name as service, se.host, se.source,
   se.live_deployment_id as "liveDeploymentId", se.previous_deployment_id as "previousDeploymentId", se.hold, se.instances,
   ${removingOf('se')} as removing`
 const JOINS = `service_environments se join projects p on p.id = se.project_id join environments e on e.id = se.environment_id
@@ -77,7 +77,7 @@ export async function lockServiceEnvironment(tx: Queryable, id: ServiceEnvironme
   return found
 }
 
-/** Makes project, environment, service and their meeting, as far as missing. `hostOf` names a new one. Throws PLAN_LIMIT. */
+/** Makes project, environment, service and their meeting, as far as missing. `source`: of this environment alone from now on. Throws PLAN_LIMIT. */
 export async function ensureServiceEnvironment(
   tx: Queryable,
   names: { readonly project: string; readonly environment: string; readonly service: string },
@@ -85,7 +85,6 @@ export async function ensureServiceEnvironment(
   host: string,
 ): Promise<ServiceEnvironment> {
   const scope = await ensureScope(tx, names)
-  if (source !== null) await tx.query('update services set source = $2 where id = $1', [scope.serviceId, JSON.stringify(source)])
   // Until commit nobody takes the environment away.
   const [environment] = await tx.query<{ isRemoving: boolean }>(
     'select removing_at is not null as "isRemoving" from environments where id = $1 for key share',
@@ -99,10 +98,17 @@ export async function ensureServiceEnvironment(
     scope.environmentId,
   ])
   await tx.query(
-    `insert into service_environments (id, project_id, environment_id, service_id, host) values ($1, $2, $3, $4, $5)
-     on conflict (service_id, environment_id) do nothing`,
+    `insert into service_environments (id, project_id, environment_id, service_id, host, source) values ($1, $2, $3, $4, $5, $6)
+     on conflict (service_id, environment_id) do update set source = coalesce(excluded.source, service_environments.source)`,
     // `api-shop` of one project and `api` of project `shop` would have the same name: who comes later gets one of its own (I10).
-    [id, scope.projectId, scope.environmentId, scope.serviceId, taken === undefined ? host : distinctHost(host, id)],
+    [
+      id,
+      scope.projectId,
+      scope.environmentId,
+      scope.serviceId,
+      taken === undefined ? host : distinctHost(host, id),
+      source === null ? null : JSON.stringify(source),
+    ],
   )
   const found = await findServiceEnvironment(tx, names)
   if (found === null) throw new Error('a service environment was not written')

@@ -12,11 +12,12 @@ import {
 } from '../../domain/deployment.ts'
 import { isPastNoReturn } from '../../domain/deployment-machine.ts'
 import { type DeploymentId, ID_PREFIXES, type ReleaseId } from '../../domain/ids.ts'
-import { type Absorption, absorbedBy, type Queued } from '../../domain/queue-rules.ts'
+import { type Absorption, absorbedBy, type Queued, type QueuePolicy } from '../../domain/queue-rules.ts'
 import { CHANNEL, type Notice } from '../channels.ts'
 import type { Queryable } from '../database.ts'
 import { type DeploymentRow, toDeployment } from '../rows.ts'
 import type { ServiceEnvironment } from './catalog.ts'
+import { readDeployRules } from './deploy-rules.ts'
 import { appendEvents } from './events.ts'
 
 export interface EnqueueRequest {
@@ -25,6 +26,8 @@ export interface EnqueueRequest {
   readonly rollbackTo: ReleaseId | null
   readonly trigger: Trigger
   readonly options: DeploymentOptions
+  /** Left out: as the service environment's rules say. */
+  readonly queue?: QueuePolicy
 }
 
 /**
@@ -90,15 +93,20 @@ export async function enqueueDeployment(tx: Queryable, target: ServiceEnvironmen
 }
 
 /** Locked until commit. One that is just being claimed or canceled is left alone. */
-async function listAbsorbed(tx: Queryable, target: ServiceEnvironment, newcomer: Queued): Promise<readonly Absorption[]> {
-  const mayAbsorb = target.queuePolicy === 'latest' || (newcomer.options.overrideFreeze ?? null) !== null
-  if (!mayAbsorb || newcomer.kind !== 'deploy') return []
+async function listAbsorbed(
+  tx: Queryable,
+  target: ServiceEnvironment,
+  newcomer: Queued & Pick<EnqueueRequest, 'queue'>,
+): Promise<readonly Absorption[]> {
+  if (newcomer.kind !== 'deploy') return []
+  const policy = newcomer.queue ?? (await readDeployRules(tx, target.id)).queue
+  if (policy !== 'latest' && (newcomer.options.overrideFreeze ?? null) === null) return []
   const waiting = await tx.query<Queued>(
     `select id, kind, source, trigger, options from deployments where service_environment_id = $1 and status = 'pending'
       order by position for update skip locked`,
     [target.id],
   )
-  return absorbedBy(newcomer, waiting, target.queuePolicy)
+  return absorbedBy(newcomer, waiting, policy)
 }
 
 async function endAbsorbed(tx: Queryable, target: ServiceEnvironment, by: DeploymentId, absorbed: readonly Absorption[]) {

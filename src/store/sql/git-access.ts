@@ -12,8 +12,10 @@ export interface DeployKeyRecord {
   /** Lines of a known_hosts file; '' = nothing is pinned. */
   readonly knownHosts: string
   readonly createdAt: string
-  /** Of the service. */
-  readonly source: Source | null
+  /** What the service's webhooks fetch from: named by who may `manage`. */
+  readonly repositories: readonly Source[]
+  /** Of the service in every environment but previews. */
+  readonly sources: readonly Source[]
 }
 
 export interface GitTokenRecord {
@@ -26,7 +28,11 @@ export interface GitTokenRecord {
 }
 
 const DEPLOY_KEY = `select p.name as project, s.name as service, k.public_key as "publicKey", k.fingerprint,
-  k.sealed_private_key as "sealedPrivateKey", coalesce(k.known_hosts, '') as "knownHosts", k.created_at as "createdAt", s.source
+  k.sealed_private_key as "sealedPrivateKey", coalesce(k.known_hosts, '') as "knownHosts", k.created_at as "createdAt",
+  (select coalesce(jsonb_agg(jsonb_build_object('kind', 'git', 'url', w.repository, 'ref', null)), '[]')
+     from webhooks w where w.service_id = s.id and w.repository <> '') as repositories,
+  (select coalesce(jsonb_agg(se.source), '[]') from service_environments se join environments e on e.id = se.environment_id
+    where se.service_id = s.id and se.source is not null and not e.is_preview) as sources
   from deploy_keys k join services s on s.id = k.service_id join projects p on p.id = k.project_id`
 const GIT_TOKEN = `select p.name as project, t.host, t.username, t.sealed_token as "sealedToken", t.created_by as "setBy", t.updated_at as "updatedAt"
   from git_tokens t join projects p on p.id = t.project_id`

@@ -152,7 +152,7 @@ const ROWS_OF_SERVICE = [
 /**
  * The end: no row is left, so what was built is garbage and the host name is free. Events and the audit log stay. False while an instance
  * exists, here or on another node. With the last service of an environment that is being removed goes the environment; with its last
- * environment goes a service, unless a webhook, a deploy key or a preview speaks for its return.
+ * environment goes a service, unless a webhook, a deploy key, a variable of another scope or a preview speaks for its return.
  */
 export async function finishRemoval(tx: Queryable, seen: ServiceEnvironment): Promise<boolean> {
   // In the order in which a deployment takes them.
@@ -176,6 +176,7 @@ async function deleteIdleService(tx: Queryable, id: ServiceId, environmentId: En
         and not exists (select 1 from service_environments se where se.service_id = s.id)
         and not exists (select 1 from webhooks w where w.service_id = s.id)
         and not exists (select 1 from deploy_keys k where k.service_id = s.id)
+        and not exists (select 1 from variables v where v.service_id = s.id and v.environment_id is distinct from $2)
         and not exists (select 1 from environments e where e.id = $2 and e.is_preview)`,
     [id, environmentId],
   )

@@ -41,7 +41,7 @@ export interface ServiceRecordFilter {
 /** In the order of their names. */
 export async function listServiceRecords(db: Queryable, filter: ServiceRecordFilter): Promise<ServiceRecord[]> {
   return db.query<ServiceRecord>(
-    `select se.id, p.name as project, e.name as environment, s.name as service, se.host, s.source, se.hold, ${removingOf('se')} as removing,
+    `select se.id, p.name as project, e.name as environment, s.name as service, se.host, se.source, se.hold, ${removingOf('se')} as removing,
             se.live_deployment_id, r.number as live_release, live.swapped_at as live_since,
             i.serving, i.starting, i.standby, se.instances as scaled_to,
             coalesce(se.instances, (r.config->'run'->>'instances')::int) as wanted,
