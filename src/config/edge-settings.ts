@@ -48,8 +48,7 @@ export const EDGE_SETTING_DEFINITIONS: { readonly [Key in keyof EdgeSettings]: S
   },
   traefikListen: {
     variable: 'SHIPLOCK_TRAEFIK_LISTEN',
-    about:
-      "Where Traefik's HTTP provider asks, at `/traefik/dynamic.json`. Beyond loopback it needs the token in `traefik-token` of the data directory.",
+    about: "Where Traefik's HTTP provider asks, at `/traefik/dynamic.json`, with the token in `traefik-token` of the data directory.",
     example: '172.17.0.1:4702',
     defaultText: '`127.0.0.1:4702`',
     parse: listenAddress,

@@ -1,9 +1,6 @@
-import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isLoopback } from '../config/listen-address.ts'
 import type { Settings } from '../config/settings.ts'
-import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import type { Edge } from '../edge/edge.ts'
@@ -12,6 +9,7 @@ import { TraefikProvider } from '../edge/traefik/provider.ts'
 import { TraefikEdge } from '../edge/traefik/traefik-edge.ts'
 import type { Database } from '../store/database.ts'
 import { listHosts } from '../store/sql/catalog.ts'
+import { openTraefikToken } from './traefik-token.ts'
 
 export interface ComposedEdge {
   /** What the engine talks to. */
@@ -54,8 +52,8 @@ export function composeEdge(settings: Settings, logger: Logger, database: Databa
     embedded,
     start: async () => {
       const { traefikListen: listen } = settings
-      const token = isLoopback(listen) ? null : await providerToken(settings.dataDirectory)
-      provider = new TraefikProvider({ listen, token, document: () => edge.document(), clock: systemClock })
+      const token = await openTraefikToken(settings.dataDirectory, isLoopback(listen))
+      provider = new TraefikProvider({ listen, ...token, document: () => edge.document(), clock: systemClock })
       await embedded.start()
       await provider.start()
       edge.attach(provider)
@@ -66,14 +64,4 @@ export function composeEdge(settings: Settings, logger: Logger, database: Databa
       await embedded.detach()
     },
   }
-}
-
-/** Drawn once per data directory; its owner puts it into Traefik's configuration. */
-async function providerToken(data: string): Promise<string> {
-  const path = join(data, 'traefik-token')
-  const present = (await readFile(path, 'utf8').catch(() => '')).trim()
-  if (/^[0-9a-f]{64}$/.test(present)) return present
-  const token = randomBytes(32).toString('hex')
-  await writeFileAtomic(path, `${token}\n`)
-  return token
 }

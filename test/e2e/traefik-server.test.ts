@@ -1,4 +1,5 @@
 import { mkdtempSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -29,7 +30,8 @@ const ask = (port: number, host: string) =>
 
 test('a server with SHIPLOCK_EDGE=traefik: the first answer after "running" comes through Traefik from the version that was deployed', async () => {
   const providerPort = await freePort()
-  const traefik = new TraefikStandIn({ endpoint: `http://127.0.0.1:${providerPort}${PROVIDER_PATH}`, pollMs: 200 })
+  const headers = { authorization: '' }
+  const traefik = new TraefikStandIn({ endpoint: `http://127.0.0.1:${providerPort}${PROVIDER_PATH}`, pollMs: 200, headers })
   await traefik.start()
   try {
     const server = await startTestServer({
@@ -39,6 +41,7 @@ test('a server with SHIPLOCK_EDGE=traefik: the first answer after "running" come
         SHIPLOCK_TRAEFIK_ENTRY: `http://127.0.0.1:${traefik.port}`,
       },
     })
+    headers.authorization = `Bearer ${(await readFile(join(server.dataDirectory, 'traefik-token'), 'utf8')).trim()}`
     const repo = new StoryRepo(join(repos, 'app'), 'behind', {})
     for (const version of ['v1', 'v2', 'v3']) {
       repo.commit(version)

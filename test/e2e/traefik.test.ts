@@ -22,11 +22,15 @@ interface Setup {
 
 interface Changes {
   readonly clock?: Clock
-  readonly token?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly untilShown?: { shown(): void }
   readonly scheme?: 'http' | 'https'
 }
 
-async function setUp({ clock = systemClock, token, scheme = 'http' }: Changes = {}): Promise<Setup> {
+const TOKEN = 'a-token'
+const BEARER = { authorization: `Bearer ${TOKEN}` }
+
+async function setUp({ clock = systemClock, headers = BEARER, untilShown, scheme = 'http' }: Changes = {}): Promise<Setup> {
   const hosts: string[] = []
   const inner = await startEdge({ trustsForwarded: true })
   const ports = { entry: 0 }
@@ -49,7 +53,8 @@ async function setUp({ clock = systemClock, token, scheme = 'http' }: Changes = 
   })
   const provider = new TraefikProvider({
     listen: { host: '127.0.0.1', port: 0 },
-    token: token ?? null,
+    token: TOKEN,
+    untilShown: untilShown ?? null,
     document: () => edge.document(),
     clock,
   })
@@ -58,7 +63,7 @@ async function setUp({ clock = systemClock, token, scheme = 'http' }: Changes = 
   const traefik = new TraefikStandIn({
     endpoint: `http://127.0.0.1:${provider.port}${PROVIDER_PATH}`,
     scheme,
-    ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
+    headers,
   })
   await traefik.start()
   ports.entry = traefik.port
@@ -216,8 +221,8 @@ describe('behind Traefik', () => {
     }
   })
 
-  test('only who has the token is told, and nothing but the document', async () => {
-    const setup = await setUp({ token: 'a-token' })
+  test('I13: only who has the token is told, also on loopback, and nothing but the document', async () => {
+    const setup = await setUp({ headers: { authorization: `Basic ${Buffer.from(`traefik:${TOKEN}`).toString('base64')}` } })
     try {
       const url = `http://127.0.0.1:${setup.provider.port}`
       expect((await fetch(`${url}${PROVIDER_PATH}`)).status).toBe(401)
@@ -225,6 +230,23 @@ describe('behind Traefik', () => {
       expect((await fetch(`${url}/`)).status).toBe(404)
       expect((await fetch(`${url}${PROVIDER_PATH}`, { method: 'POST' })).status).toBe(404)
       await eventually(() => setup.traefik.polls > 0)
+    } finally {
+      await setup.close()
+    }
+  })
+
+  test('a Traefik from before there was a token is answered until it shows it, and nobody without it afterwards', async () => {
+    let shown = 0
+    const setup = await setUp({ headers: {}, untilShown: { shown: () => (shown += 1) } })
+    try {
+      const url = `http://127.0.0.1:${setup.provider.port}${PROVIDER_PATH}`
+      await eventually(() => setup.traefik.polls > 0)
+      expect((await setup.edge.check(AbortSignal.timeout(5000))).summary).toContain('without the token')
+      await setup.traefik.pause()
+      expect((await fetch(url, { headers: BEARER })).status).toBe(200)
+      expect((await fetch(url)).status).toBe(401)
+      expect(shown).toBe(1)
+      expect((await setup.edge.check(AbortSignal.timeout(5000))).summary).not.toContain('without the token')
     } finally {
       await setup.close()
     }

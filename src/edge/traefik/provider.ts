@@ -8,8 +8,10 @@ export const PROVIDER_PATH = '/traefik/dynamic.json'
 
 export interface ProviderOptions {
   readonly listen: { readonly host: string; readonly port: number }
-  /** Asked for as `Authorization: Bearer …`; null = only this host can ask. */
-  readonly token: string | null
+  /** Asked for as `Authorization: Bearer …`, or as the password of Basic, which a Traefik before 3 takes from the endpoint's address. */
+  readonly token: string
+  /** A Traefik that was set up before there was a token for loopback is answered without it until it first shows the token; null = nobody is. */
+  readonly untilShown: { shown(): void } | null
   /** What Traefik shall know now. When it rejects, Traefik is told to keep what it has. */
   readonly document: () => Promise<{ readonly document: DynamicDocument; readonly hosts: ReadonlySet<string> }>
   readonly clock: Clock
@@ -22,12 +24,19 @@ export class TraefikProvider {
   readonly #waiting = new Set<() => void>()
   #told: ReadonlySet<string> = new Set()
   #polledAt: number | null = null
+  #isOpen: boolean
 
   constructor(options: ProviderOptions) {
     this.#options = options
+    this.#isOpen = options.untilShown !== null
     this.#server = createServer({ headersTimeout: 5000, requestTimeout: 5000, keepAliveTimeout: 75_000 }, (request, response) => {
       void this.#answer(request, response).catch(() => response.destroy())
     })
+  }
+
+  /** Whether it answers without the token. */
+  get isOpen(): boolean {
+    return this.#isOpen
   }
 
   /** Monotonic ms of the last poll; null = none yet. */
@@ -101,11 +110,20 @@ export class TraefikProvider {
     })
   }
 
+  /** Whatever runs on this host can call loopback: apps as well. */
   #isAllowed(authorization: string | undefined): boolean {
-    const { token } = this.#options
-    if (token === null) return true
-    const given = Buffer.from(authorization ?? '')
-    const wanted = Buffer.from(`Bearer ${token}`)
-    return given.length === wanted.length && timingSafeEqual(given, wanted)
+    const given = Buffer.from(tokenIn(authorization ?? ''))
+    const wanted = Buffer.from(this.#options.token)
+    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) return this.#isOpen
+    if (this.#isOpen) this.#options.untilShown?.shown()
+    this.#isOpen = false
+    return true
   }
+}
+
+function tokenIn(authorization: string): string {
+  const [, scheme, value = ''] = /^(Bearer|Basic) +(\S{1,1000}) *$/i.exec(authorization) ?? []
+  if (scheme?.toLowerCase() !== 'basic') return value
+  const credentials = Buffer.from(value, 'base64').toString('latin1')
+  return credentials.slice(credentials.indexOf(':') + 1)
 }

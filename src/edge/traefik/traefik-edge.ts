@@ -66,7 +66,11 @@ export class TraefikEdge implements Edge {
     const isSilent = agoMs === null || agoMs > LIMITS.traefikSilenceMs
     const said =
       agoMs === null ? 'has not asked for its configuration yet' : `asked for its configuration ${Math.round(agoMs / 1000)} s ago`
-    return { ok: inner.ok && !isSilent, summary: `Traefik ${said}; behind it ${inner.summary}` }
+    const unprotected =
+      this.#provider?.isOpen === true
+        ? ', without the token: any app on this host can ask too until it shows it (docs/drivers.md, "Edge traefik")'
+        : ''
+    return { ok: inner.ok && !isSilent, summary: `Traefik ${said}${unprotected}; behind it ${inner.summary}` }
   }
 
   /** A host that is new is made known to Traefik first, and seen through it: nothing has been switched when that fails. @throws EDGE_FRONT_SILENT */
