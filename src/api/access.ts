@@ -1,9 +1,6 @@
-import { timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import { ShiplockError } from '../core/errors.ts'
-import type { Database } from '../store/database.ts'
-import { findToken, type TokenRecord } from '../store/sql/tokens.ts'
-import { hashToken } from './admin-token.ts'
+import type { TokenRecord } from '../store/sql/tokens.ts'
 
 /** Who asks. */
 export interface Actor {
@@ -16,14 +13,17 @@ export interface Actor {
 
 const BEARER = /^Bearer +([!-~]{1,512}) *$/i
 
-/** The token is looked up by its sha256, so that neither the database nor the time it takes tells anything about others. */
-export async function authenticate(database: Database, header: string | undefined): Promise<TokenRecord> {
+/** What the header holds; throws UNAUTHORIZED when that is no token at all. */
+export function readBearer(header: string | undefined): string {
   if (header === undefined) throw new ShiplockError('UNAUTHORIZED', 'no token was given')
   const token = BEARER.exec(header)?.[1]
   if (token === undefined) throw new ShiplockError('UNAUTHORIZED', 'the Authorization header is not `Bearer <token>`')
-  const hash = hashToken(token)
-  const found = await findToken(database, hash)
-  if (found === null || !timingSafeEqual(found.hash, hash)) throw new ShiplockError('UNAUTHORIZED', 'the token is not known here')
+  return token
+}
+
+/** Throws UNAUTHORIZED unless it counts now. */
+export function assertCounts(found: TokenRecord | null): TokenRecord {
+  if (found === null) throw new ShiplockError('UNAUTHORIZED', 'the token is not known here')
   if (found.revokedAt !== null) throw new ShiplockError('UNAUTHORIZED', 'the token was revoked')
   if (found.isExpired) {
     throw new ShiplockError('UNAUTHORIZED', `the token expired at ${found.expiresAt}`, {

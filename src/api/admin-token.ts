@@ -14,6 +14,11 @@ export function drawToken(): string {
   return `slk_${randomBytes(32).toString('base64url')}`
 }
 
+/** Whether it has the form of one: what has not costs no look at the database. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text)
+}
+
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
@@ -28,7 +33,7 @@ export async function ensureAdminToken(
 ): Promise<{ readonly path: string; readonly isNew: boolean }> {
   const path = join(dataDirectory, DATA_FILES.adminToken)
   const present = (await readFile(path, 'utf8').catch(() => '')).trim()
-  const isNew = !TOKEN.test(present)
+  const isNew = !isToken(present)
   const token = isNew ? drawToken() : present
   if (isNew) await writeFileAtomic(path, `${token}\n`, 0o600)
   await insertAdminToken(database, { id: randomId('tok'), name: 'admin', hash: hashToken(token) })

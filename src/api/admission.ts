@@ -1,13 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BlockList } from 'node:net'
 import type { RouteSpec } from '../contract/route.ts'
+import { ROUTES } from '../contract/routes.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { TokenRecord } from '../store/sql/tokens.ts'
-import { type Actor, authenticate } from './access.ts'
-import { hashToken } from './admin-token.ts'
+import { findTokens, type TokenRecord } from '../store/sql/tokens.ts'
+import { type Actor, assertCounts, readBearer } from './access.ts'
+import { hashToken, isToken } from './admin-token.ts'
 import { type Access, accessOf, assertVerb, NO_ACCESS } from './authorize.ts'
+import { BatchedLookup } from './batched-lookup.ts'
 import { clientAddress, holderOf, parseProxies } from './client-address.ts'
+import { noteKnown } from './connections.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { RateLimiter, rateHeaders } from './rate-limiter.ts'
 
@@ -22,21 +25,19 @@ const MINUTE_MS = 60_000
 
 /** The door of the API: who asks, from where, how often, and whether they may ask this at all. */
 export class Admission {
-  readonly #dependencies: ApiDependencies
   readonly #proxies: BlockList
   readonly #perToken: RateLimiter
   readonly #anonymous: RateLimiter
   readonly #failures: RateLimiter
-  /** sha256 of tokens that were good a moment ago: somebody else's failures at the same address don't lock them out. */
-  readonly #good = new Set<string>()
+  readonly #tokens: BatchedLookup<TokenRecord>
 
   constructor(dependencies: ApiDependencies) {
-    this.#dependencies = dependencies
     const proxies = parseProxies(dependencies.trustedProxies)
     if (proxies === null) throw new ShiplockError('INPUT_INVALID', 'the trusted proxies are not addresses')
     this.#proxies = proxies
     const limiter = (name: string, requests: number) =>
       new RateLimiter({ name, requests, windowMs: MINUTE_MS, holdersMax: LIMITS.rateHolders }, dependencies.clock)
+    this.#tokens = new BatchedLookup((hashes) => findTokens(dependencies.database, hashes))
     const { perToken, anonymous, failures } = dependencies.ratesPerMinute
     this.#perToken = limiter('token', perToken)
     this.#anonymous = limiter('anonymous', anonymous)
@@ -47,38 +48,31 @@ export class Admission {
     const forwarded = incoming.headers['x-forwarded-for']
     const address = clientAddress(incoming.socket.remoteAddress, Array.isArray(forwarded) ? forwarded.join(',') : forwarded, this.#proxies)
     if (spec.needs === undefined) {
-      this.#count(this.#anonymous, holderOf(address), outgoing)
+      // Health costs nothing, and who keeps asking for it must not take it from a load balancer at the same address.
+      if (spec.path !== ROUTES.getHealth.path) this.#count(this.#anonymous, holderOf(address), outgoing)
       return { actor: { tokenId: '', name: 'anonymous', address }, access: NO_ACCESS, token: null }
     }
     const token = await this.#authenticate(incoming.headers.authorization, holderOf(address), outgoing)
+    noteKnown(incoming.socket)
     this.#count(this.#perToken, token.id, outgoing)
     const access = accessOf(token)
     assertVerb(access, spec.needs)
     return { actor: { tokenId: token.id, name: token.member ?? token.name, address }, access, token }
   }
 
-  /** Failures are counted by address; whoever has too many of them is not looked up any more. */
+  /**
+   * Every token is looked up, by its sha256, so that neither the database nor the time it takes tells anything about others. Failures are
+   * counted by address, and whoever has too many is told to wait; a good token is never refused for the bad ones beside it.
+   */
   async #authenticate(header: string | undefined, holder: string, outgoing: ServerResponse): Promise<TokenRecord> {
-    const key = hashToken(header ?? '').toString('base64')
-    if (!this.#good.has(key) && !this.#failures.peek(holder).isAllowed) this.#count(this.#failures, holder, outgoing)
     try {
-      const token = await authenticate(this.#dependencies.database, header)
-      this.#remember(key)
-      return token
+      const token = readBearer(header)
+      return assertCounts(isToken(token) ? await this.#tokens.get(hashToken(token).toString('hex')) : null)
     } catch (error) {
-      if (error instanceof ShiplockError && error.code === 'UNAUTHORIZED') {
-        this.#good.delete(key)
-        this.#failures.take(holder)
-      }
+      if (!(error instanceof ShiplockError) || error.code !== 'UNAUTHORIZED') throw error
+      this.#count(this.#failures, holder, outgoing)
       throw error
     }
-  }
-
-  #remember(key: string): void {
-    this.#good.delete(key)
-    this.#good.add(key)
-    const [oldest] = this.#good
-    if (this.#good.size > LIMITS.rateHolders && oldest !== undefined) this.#good.delete(oldest)
   }
 
   /** Throws RATE_LIMITED. The headers stand on every answer, also on the refusal. */

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { createServer, type Server, type ServerResponse } from 'node:http'
+import { BlockList } from 'node:net'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { DATA_FILES } from '../contract/data-files.ts'
@@ -7,6 +8,8 @@ import { writeFileAtomic } from '../core/atomic-file.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Service } from '../core/service.ts'
+import { parseProxies } from './client-address.ts'
+import { Connections } from './connections.ts'
 import type { Api } from './create-api.ts'
 import { problemResponse } from './problem.ts'
 
@@ -19,6 +22,8 @@ export interface Listen {
 export interface ApiServerOptions {
   /** Data directory in which the address is left for clients on this machine. */
   readonly announceIn?: string
+  /** Proxies, which may have as many connections as there are people behind them. */
+  readonly trustedProxies?: readonly string[]
 }
 
 export interface ApiServer extends Service {
@@ -28,17 +33,20 @@ export interface ApiServer extends Service {
 
 /** Connections stay as long as proxies keep theirs, so that none sends a request on one that was just closed. */
 const CONNECTIONS = {
+  headersTimeout: LIMITS.apiHeadersMs,
   requestTimeout: LIMITS.apiRequestMs,
+  connectionsCheckingInterval: LIMITS.apiConnectionLookMs,
   maxHeaderSize: LIMITS.requestHeaderBytes,
   keepAliveTimeout: LIMITS.clientKeepAliveMs,
 }
 
 /** Listens for the API. `start` rejects with PORT_IN_USE; `stop` answers what has begun, and cuts streams: their readers come back. */
-export function createApiServer(listen: Listen, api: Api, { announceIn }: ApiServerOptions = {}): ApiServer {
+export function createApiServer(listen: Listen, api: Api, { announceIn, trustedProxies = [] }: ApiServerOptions = {}): ApiServer {
   const listener = getRequestListener(api.fetch, { overrideGlobalObjects: false, errorHandler: (error) => problemResponse(error) })
   let server: Server | null = null
   let stopping: Promise<void> | null = null
   const answers = new Set<ServerResponse>()
+  const connections = new Connections(parseProxies(trustedProxies) ?? new BlockList())
   return {
     get address() {
       return addressOf(server)
@@ -49,6 +57,7 @@ export function createApiServer(listen: Listen, api: Api, { announceIn }: ApiSer
         outgoing.on('close', () => answers.delete(outgoing))
         void listener(incoming, outgoing)
       })
+      server.on('connection', (socket) => connections.add(socket))
       await bind(server, listen)
       if (announceIn !== undefined) await writeFileAtomic(join(announceIn, DATA_FILES.apiUrl), `${addressOf(server).url}\n`, 0o644)
     },

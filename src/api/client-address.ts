@@ -20,11 +20,11 @@ const HOPS_MAX = 20
  * an untrusted peer says about itself is not believed.
  */
 export function clientAddress(peer: string | undefined, forwardedFor: string | undefined, proxies: BlockList): string | null {
-  let address = plain(peer ?? '')
+  let address = plainAddress(peer ?? '')
   if (address === null) return null
   const hops = (forwardedFor ?? '').split(',').slice(-HOPS_MAX)
   while (isTrusted(address, proxies)) {
-    const before = plain(hops.pop()?.trim() ?? '')
+    const before = plainAddress(hops.pop()?.trim() ?? '')
     if (before === null) break
     address = before
   }
@@ -36,7 +36,7 @@ function isTrusted(address: string, proxies: BlockList): boolean {
 }
 
 /** IPv4 as IPv4, whatever the socket; null = no address. */
-function plain(text: string): string | null {
+export function plainAddress(text: string): string | null {
   const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
   return isIP(address) === 0 ? null : address
 }

@@ -5,11 +5,14 @@ import { z } from 'zod'
 import type { RouteSpec } from '../contract/route.ts'
 import { type OperationId, ROUTES } from '../contract/routes.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { assertTrustedHost } from './access.ts'
 import { Admission } from './admission.ts'
 import { type Access, authorize } from './authorize.ts'
 import { ChangeRecord } from './change-record.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { FairShare } from './fair-share.ts'
+import { Health } from './health.ts'
 import { HookDoor } from './hooks.ts'
 import { OpenStreams } from './open-streams.ts'
 import { parseInput } from './parse-input.ts'
@@ -78,6 +81,8 @@ export function createApi(dependencies: ApiDependencies): Api {
     topics: new Topics(dependencies.database, dependencies.notices, dependencies.logger),
     startedAt: new Date(dependencies.clock.now()).toISOString(),
     streams: new OpenStreams(dependencies.database, dependencies.logger),
+    health: new Health(dependencies.database, dependencies.clock),
+    uploads: new FairShare({ total: LIMITS.uploadsAtOnce, each: { project: LIMITS.uploadsPerProject } }),
     admission: new Admission(dependencies),
   }
   // Before the check of the Host header: a git host calls by a public name, and shows who it is by its signature.
@@ -113,6 +118,8 @@ interface Shared {
   readonly topics: Topics
   readonly startedAt: string
   readonly streams: OpenStreams
+  readonly health: Health
+  readonly uploads: FairShare
   readonly admission: Admission
 }
 

@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BlockList } from 'node:net'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { insertDelivery, insertRefusal, type NewDelivery } from '../store/sql/deliveries.ts'
-import { findWebhookSecrets } from '../store/sql/webhooks.ts'
+import { findWebhookSecrets, type WebhookSecrets } from '../store/sql/webhooks.ts'
+import { BatchedLookup } from './batched-lookup.ts'
 import { clientAddress, holderOf, parseProxies } from './client-address.ts'
+import { noteKnown } from './connections.ts'
 import type { ApiDependencies, HookReading } from './dependencies.ts'
+import { HookBodies } from './hook-body.ts'
 import { problemResponse } from './problem.ts'
 import { RateLimiter } from './rate-limiter.ts'
 
@@ -18,23 +20,28 @@ type HookDependencies = Pick<ApiDependencies, 'database' | 'clock' | 'logger' | 
 /**
  * `POST /hooks/{id}`: the one door that is open to everybody. A delivery is verified, stored and answered; what it does is decided later, by
  * the engine. Nothing of a request is believed, and nothing of it but its size is remembered, before it is known who sent it.
+ *
+ * What a webhook may do in a minute is spent by what was verified only, and what one sender sends in vain never keeps out what another one
+ * sends (I13). An unknown webhook is answered before its body: ids are 100 random bits, so that there is nothing to be learned from that.
  */
 export class HookDoor {
   readonly #dependencies: HookDependencies
+  readonly #known: BatchedLookup<WebhookSecrets>
+  readonly #bodies = new HookBodies()
   readonly #perHook: RateLimiter
   readonly #refusals: RateLimiter
+  readonly #notes: RateLimiter
   readonly #proxies: BlockList
-  /** Never matches: an unknown hook costs the same work as a bad signature. */
-  readonly #decoy = randomBytes(32).toString('hex')
-  #bytesOnTheWay = 0
 
   constructor(dependencies: HookDependencies) {
     const limiter = (name: string, requests: number) =>
       new RateLimiter({ name, requests, windowMs: 60_000, holdersMax: LIMITS.rateHolders }, dependencies.clock)
     this.#dependencies = dependencies
+    this.#known = new BatchedLookup((ids) => findWebhookSecrets(dependencies.database, ids))
     this.#proxies = parseProxies(dependencies.trustedProxies) ?? new BlockList()
     this.#perHook = limiter('hook', LIMITS.webhookRequestsPerMinute)
     this.#refusals = limiter('refused', LIMITS.webhookRefusalsPerMinute)
+    this.#notes = limiter('notes', LIMITS.webhookRefusalNotesPerMinute)
   }
 
   async answer(id: string, incoming: IncomingMessage): Promise<Response> {
@@ -57,23 +64,43 @@ export class HookDoor {
     const holder = holderOf(
       clientAddress(incoming.socket.remoteAddress, Array.isArray(forwarded) ? forwarded.join(',') : forwarded, this.#proxies),
     )
-    const hook = HOOK_ID.test(id) ? id : ''
-    const isTooOften = !this.#refusals.peek(holder).isAllowed || !this.#perHook.take(hook).isAllowed
-    if (isTooOften) throw new ShiplockError('RATE_LIMITED', 'too many requests to this webhook')
-    const rawBody = await this.#readBody(incoming)
-    const { database, open, readHook } = this.#dependencies
-    const found = await findWebhookSecrets(database, hook)
-    const isUsable = found !== null && found.isEnabled
-    const secrets = isUsable ? found.sealedSecrets.map(open) : [this.#decoy]
-    const reading = readHook(found?.provider ?? 'github', { headers: incoming.headersDistinct, rawBody, secrets })
-    if (reading.kind === 'refused' || !isUsable) {
-      this.#refusals.take(holder)
-      if (found !== null) void this.#noteRefusal(found.id, reading, rawBody.length, isUsable)
-      throw new ShiplockError('UNAUTHORIZED', UNVERIFIED, {
-        hint: 'Whoever set it up finds the reason with `shiplock webhook deliveries`.',
-      })
+    const found = HOOK_ID.test(id) ? await this.#known.get(id) : null
+    if (found === null) throw this.#refuse(holder)
+    const { open, readHook } = this.#dependencies
+    if (!found.isEnabled) {
+      this.#noteRefusal(found.id, { code: 'disabled', reason: 'the webhook is turned off' }, 0)
+      throw this.#refuse(holder)
     }
+    const rawBody = await this.#readBody(incoming, found, holder)
+    const secrets = found.sealedSecrets.map(open)
+    const reading = readHook(found.provider, { headers: incoming.headersDistinct, rawBody, secrets })
+    if (reading.kind === 'refused') {
+      this.#noteRefusal(found.id, reading, rawBody.length)
+      throw this.#refuse(holder)
+    }
+    noteKnown(incoming.socket)
+    if (!this.#perHook.take(found.id).isAllowed) throw new ShiplockError('RATE_LIMITED', 'too many deliveries to this webhook')
     return this.#store(found, reading, rawBody)
+  }
+
+  /** Whoever keeps sending what can't be verified is told to wait. It is only told: a good delivery beside it comes in all the same. */
+  #refuse(holder: string): ShiplockError {
+    if (!this.#refusals.take(holder).isAllowed) return new ShiplockError('RATE_LIMITED', 'too many requests that could not be verified')
+    return new ShiplockError('UNAUTHORIZED', UNVERIFIED, {
+      hint: 'Whoever set it up finds the reason with `shiplock webhook deliveries`.',
+    })
+  }
+
+  async #readBody(incoming: IncomingMessage, { id, projectId }: WebhookSecrets, holder: string): Promise<Buffer> {
+    const isTrusted = this.#refusals.peek(holder).isAllowed
+    const bytesMax = isTrusted ? LIMITS.webhookBodyBytes : LIMITS.webhookDoubtedBodyBytes
+    try {
+      return await this.#bodies.read(incoming, { address: holder, hook: id, project: projectId }, bytesMax)
+    } catch (error) {
+      // What was not read was not verified either.
+      this.#refusals.take(holder)
+      throw error
+    }
   }
 
   async #store(
@@ -100,37 +127,13 @@ export class HookDoor {
     return accepted(settled === null ? 202 : 200, { delivery: id, verdict, ...(settled === null ? {} : { reason: settled.reason }) })
   }
 
-  /** After the answer, so that it takes no longer for a hook that exists than for one that does not. */
-  async #noteRefusal(webhookId: string, reading: HookReading, payloadBytes: number, isEnabled: boolean): Promise<void> {
-    const { code, reason } = reading.kind === 'refused' ? reading : { code: 'disabled', reason: 'the webhook is turned off' }
-    const noted = isEnabled ? { code, reason } : { code: 'disabled', reason: 'the webhook is turned off' }
-    await insertRefusal(this.#dependencies.database, { webhookId, ...noted, payloadBytes }).catch((error: unknown) => {
-      this.#dependencies.logger.warn('a refused delivery could not be noted', { webhookId, error })
+  /** After the answer, and not each of a flood: a note is a row. */
+  #noteRefusal(webhookId: string, why: { readonly code: string; readonly reason: string }, payloadBytes: number): void {
+    if (!this.#notes.take(webhookId).isAllowed) return
+    const { database, logger } = this.#dependencies
+    insertRefusal(database, { webhookId, code: why.code, reason: why.reason, payloadBytes }).catch((error: unknown) => {
+      logger.warn('a refused delivery could not be noted', { webhookId, error })
     })
-  }
-
-  /** The bytes as they come, within the bounds of one body, of all bodies together, and of time. */
-  async #readBody(incoming: IncomingMessage): Promise<Buffer> {
-    const chunks: Buffer[] = []
-    let size = 0
-    const tooSlow = setTimeout(() => incoming.destroy(), LIMITS.webhookBodyMs)
-    try {
-      for await (const chunk of incoming as AsyncIterable<Buffer>) {
-        size += chunk.length
-        this.#bytesOnTheWay += chunk.length
-        if (size > LIMITS.webhookBodyBytes) {
-          throw new ShiplockError('BODY_TOO_LARGE', `the body is larger than ${LIMITS.webhookBodyBytes} bytes`, {
-            hint: 'Push fewer commits at once.',
-          })
-        }
-        if (this.#bytesOnTheWay > LIMITS.webhookBytesAtOnce) throw new ShiplockError('RATE_LIMITED', 'too many deliveries are on their way')
-        chunks.push(chunk)
-      }
-      return Buffer.concat(chunks)
-    } finally {
-      clearTimeout(tooSlow)
-      this.#bytesOnTheWay -= size
-    }
   }
 }
 

@@ -6,6 +6,12 @@ import type { Database } from '../store/database.ts'
 import { listValidTokens, type TokenRecord } from '../store/sql/tokens.ts'
 import { SseConnection } from './sse.ts'
 
+export interface StreamLimits {
+  readonly total: number
+  readonly perToken: number
+}
+const STREAM_LIMITS: StreamLimits = { total: LIMITS.sseConnections, perToken: LIMITS.sseConnectionsPerToken }
+
 /**
  * The streams of this server. A request is asked for its token once; a stream goes on for hours, so its token is looked at again: whoever
  * may less than when it began is cut off within `LIMITS.streamAccessMs`.
@@ -13,22 +19,25 @@ import { SseConnection } from './sse.ts'
 export class OpenStreams {
   readonly #database: Database
   readonly #logger: Logger
+  readonly #limits: StreamLimits
+  /** Oldest first. */
   readonly #streams = new Map<SseConnection, TokenRecord | null>()
   readonly #countOf = new Map<string, number>()
   #timer: NodeJS.Timeout | null = null
 
-  constructor(database: Database, logger: Logger) {
+  constructor(database: Database, logger: Logger, limits: StreamLimits = STREAM_LIMITS) {
     this.#database = database
     this.#logger = logger
+    this.#limits = limits
   }
 
-  /** Throws RATE_LIMITED when there are too many. */
+  /** Throws RATE_LIMITED when the token has too many. Of all of them the project with the most gives up its oldest: its reader comes back. */
   open(outgoing: ServerResponse, token: TokenRecord | null): SseConnection {
     const holder = token?.id ?? ''
     const count = this.#countOf.get(holder) ?? 0
-    if (this.#streams.size >= LIMITS.sseConnections || count >= LIMITS.sseConnectionsPerToken) {
-      throw new ShiplockError('RATE_LIMITED', 'too many streams are open already')
-    }
+    if (count >= this.#limits.perToken) throw tooMany()
+    const project = token?.project ?? ''
+    if (this.#streams.size >= this.#limits.total && !this.#makeRoomFor(project)) throw tooMany()
     const stream = new SseConnection(outgoing)
     this.#streams.set(stream, token)
     this.#countOf.set(holder, count + 1)
@@ -37,6 +46,21 @@ export class OpenStreams {
     else stream.signal.addEventListener('abort', closed, { once: true })
     if (this.#streams.size > 0) this.#timer ??= setInterval(() => void this.#lookAgain(), LIMITS.streamAccessMs).unref()
     return stream
+  }
+
+  /** False when no other project has more than this one would have. */
+  #makeRoomFor(project: string): boolean {
+    const oldestOf = new Map<string, { count: number; oldest: SseConnection }>()
+    let most: { count: number; oldest: SseConnection } | null = null
+    for (const [stream, token] of this.#streams) {
+      const held = oldestOf.get(token?.project ?? '') ?? { count: 0, oldest: stream }
+      held.count += 1
+      oldestOf.set(token?.project ?? '', held)
+      if (most === null || held.count > most.count) most = held
+    }
+    if (most === null || most.count <= (oldestOf.get(project)?.count ?? 0) + 1) return false
+    most.oldest.cut()
+    return true
   }
 
   #closed(stream: SseConnection, holder: string): void {
@@ -64,5 +88,7 @@ export class OpenStreams {
     }
   }
 }
+
+const tooMany = () => new ShiplockError('RATE_LIMITED', 'too many streams are open already')
 
 const rightsOf = ({ role, verbs, project, environment }: TokenRecord) => JSON.stringify([role, verbs, project, environment])

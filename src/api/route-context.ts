@@ -5,6 +5,8 @@ import type { Queryable } from '../store/database.ts'
 import type { Actor } from './access.ts'
 import type { Access } from './authorize.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import type { FairShare } from './fair-share.ts'
+import type { Health } from './health.ts'
 import type { SseConnection } from './sse.ts'
 import type { Topics } from './topics.ts'
 
@@ -14,6 +16,9 @@ export interface RouteContext {
   readonly dependencies: ApiDependencies
   readonly topics: Topics
   readonly startedAt: string
+  readonly health: Health
+  /** Uploads that are on their way in. */
+  readonly uploads: FairShare
   readonly actor: Actor
   /** What the token may see and do. The rule of the route has been applied already; lists filter by `access.visible`. */
   readonly access: Access

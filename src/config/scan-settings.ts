@@ -80,7 +80,7 @@ export const SCAN_SETTING_DEFINITIONS: { readonly [Key in keyof ScanSettings]: S
   },
   scanTimeoutMs: {
     variable: 'SHIPLOCK_SCAN_TIMEOUT',
-    about: 'Longest time of one scan, the first fetch of the database included.',
+    about: 'Longest time of one scan with all its runs, the first fetch of the database included.',
     example: '15m',
     defaultText: '10m',
     parse: (text) => duration(text, 1000, 3_600_000),

@@ -113,7 +113,7 @@ export const Deployment = z
     detected: z.string().nullable().meta({ description: 'Where the configuration came from.' }),
     scan: z
       .strictObject({
-        outcome: z.enum(['passed', 'warned', 'blocked', 'skipped', 'unknown']),
+        outcome: z.enum(['passed', 'warned', 'partial', 'blocked', 'skipped', 'unknown']),
         note: z.string(),
         critical: z.number(),
         high: z.number(),

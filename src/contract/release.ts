@@ -15,7 +15,12 @@ export const Release = z
     artifact: z.strictObject({ kind: z.enum(['tree', 'image']), digest: z.string(), bytes: z.number().nullable() }),
     trigger: Trigger,
     scan: z
-      .strictObject({ counts: SeverityCounts, scannedAt: timestamp, deploymentId: id })
+      .strictObject({
+        counts: SeverityCounts,
+        scannedAt: timestamp,
+        isPartial: z.boolean().meta({ description: 'Not all was looked into.' }),
+        deploymentId: id,
+      })
       .nullable()
       .meta({ description: 'The newest scan of its artifact; null = it was never scanned.' }),
     live: z.boolean(),

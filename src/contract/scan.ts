@@ -32,8 +32,9 @@ export const Scan = z
     project: z.string(),
     environment: z.string(),
     service: z.string(),
-    outcome: z.enum(['passed', 'warned', 'blocked', 'skipped', 'unknown']).meta({
-      description: 'As it was decided then. unknown: nobody has looked, or the scanner recognised nothing; never to be taken for clean.',
+    outcome: z.enum(['passed', 'warned', 'partial', 'blocked', 'skipped', 'unknown']).meta({
+      description:
+        'As it was decided then. partial: what was found does not block, and not all was looked into (`gaps`). unknown: nobody has looked, or the scanner recognised nothing. Neither is to be taken for clean.',
     }),
     note: z.string(),
     report: z
@@ -46,6 +47,7 @@ export const Scan = z
         counts: SeverityCounts,
         targets: z.array(z.strictObject({ target: z.string(), kind: z.string(), packages: z.number() })),
         notes: z.array(z.string()),
+        gaps: z.array(z.string()).meta({ description: 'What could not be looked into, and why; not empty = the report is partial.' }),
       })
       .nullable()
       .meta({ description: 'null = it was not scanned.' }),

@@ -135,6 +135,12 @@ export const LIMITS = {
   anonymousPerMinute: 1200,
   /** Requests of one address that were refused for their token. */
   failuresPerMinute: 60,
+  /** Statements that look up tokens and webhooks at a time, and keys in one. */
+  lookupsAtOnce: 2,
+  lookupKeys: 256,
+  /** Connections to the API over which no good token has come; above it the oldest of whoever has the most is ended. */
+  strangers: 4096,
+  strangersPerAddress: 1024,
   /** How long a stream may outlive its token. */
   streamAccessMs: 2 * SECOND,
   sseConnectionsPerToken: 2000,
@@ -142,6 +148,7 @@ export const LIMITS = {
   dotenvBytes: 1 * MiB,
   // ── api
   apiBodyBytes: 1 * MiB,
+  /** When all of these are open, the project with the most gives its oldest to one with fewer. */
   sseConnections: 5000,
   /** Comment lines that keep proxies from closing a quiet stream. */
   sseHeartbeatMs: 15 * SECOND,
@@ -149,8 +156,16 @@ export const LIMITS = {
   sseStallMs: 30 * SECOND,
   /** Look at the tables although no notice came. */
   streamPollMs: 2 * SECOND,
-  /** A request must have arrived within this time; uploads may take longer. */
+  /** A request must have arrived within this time, its head sooner. */
   apiRequestMs: 10 * MINUTE,
+  apiHeadersMs: 15 * SECOND,
+  apiConnectionLookMs: 5 * SECOND,
+  /** Health is looked at anew when the last look is older; a database that does not answer by then is unwell. */
+  healthKeptMs: 200,
+  healthMs: 1 * SECOND,
+  /** Uploads on their way in, of one project and in all; above it the oldest of whoever has the most is cut. */
+  uploadsPerProject: 16,
+  uploadsAtOnce: 64,
   // ── edge
   requestHeaderBytes: 64 * KiB,
   holdMs: 30 * SECOND,
@@ -278,11 +293,22 @@ export const LIMITS = {
   webhookPayloadKeptBytes: 64 * KiB,
   /** Bodies that are on their way in at the same time, all hooks together. */
   webhookBytesAtOnce: 128 * MiB,
+  /** Of them those of one sender, or to one webhook; and to all webhooks of one project. */
+  webhookBytesPerHolder: 32 * MiB,
+  webhookBytesPerProject: 64 * MiB,
+  /** What a body counts for besides its bytes. */
+  webhookBodyOverheadBytes: 64 * KiB,
   webhookBodyMs: 30 * SECOND,
-  /** Requests to one webhook. */
+  /** A body of which less than this came since the last look is cut. */
+  webhookBodyLookMs: 5 * SECOND,
+  webhookBodyBytesPerLook: 16 * KiB,
+  /** Deliveries to one webhook that were verified. */
   webhookRequestsPerMinute: 600,
-  /** Requests of one address that could not be verified. */
+  /** Requests of one address that could not be verified; after that it is told to wait, and its bodies may be this large. */
   webhookRefusalsPerMinute: 60,
+  webhookDoubtedBodyBytes: 1 * MiB,
+  /** Refused requests to one webhook that are noted. */
+  webhookRefusalNotesPerMinute: 60,
   /** Per webhook, newest first. */
   webhookRefusalsKept: 100,
   webhookDeliveriesKept: 1000,

@@ -176,7 +176,7 @@ export interface DeploymentFacts {
 
 /** What the scan stage decided; the report itself is stored apart. */
 export interface ScanVerdict {
-  readonly outcome: 'passed' | 'warned' | 'blocked' | 'skipped' | 'unknown'
+  readonly outcome: 'passed' | 'warned' | 'partial' | 'blocked' | 'skipped' | 'unknown'
   readonly note: string
   readonly critical: number
   readonly high: number

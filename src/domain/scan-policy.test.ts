@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { blockedHint, judgeScan, rollbackWarning, type ScanBaseline } from './scan-policy.ts'
-import { countSeverities, orderFindings, type ScanFinding, type ScanReport, SEVERITIES } from './scan-report.ts'
+import { countSeverities, orderFindings, type ScanFinding, type ScanReport, SEVERITIES, withEarlierFindings } from './scan-report.ts'
 import type { FindingPolicy, ScanConfig } from './service-config.ts'
 
 const NOW = Date.parse('2026-11-20T12:00:00Z')
@@ -32,6 +32,7 @@ function reportOf(findings: readonly ScanFinding[], changes: Partial<ScanReport>
     counts: countSeverities(findings),
     findings: orderFindings(findings),
     notes: [],
+    gaps: [],
     ...changes,
   }
 }
@@ -39,6 +40,40 @@ function reportOf(findings: readonly ScanFinding[], changes: Partial<ScanReport>
 function judge(findings: readonly ScanFinding[], config: Partial<ScanConfig> = {}, baseline = NOTHING, now = NOW) {
   return judgeScan(reportOf(findings), { ...DEFAULTS, ...config }, baseline, now)
 }
+
+describe('partial knowledge', () => {
+  const partial = (findings: readonly ScanFinding[], config: Partial<ScanConfig> = {}, changes: Partial<ScanReport> = {}) =>
+    judgeScan(reportOf(findings, { gaps: ['Java archives (no Java database)'], ...changes }), { ...DEFAULTS, ...config }, NOTHING, NOW)
+
+  it.each<[string, ScanFinding[], Partial<ScanConfig>, string]>([
+    ['a CRITICAL blocks whatever else was not looked into', [finding()], {}, 'blocked'],
+    ['a HIGH is partial, not only a warning', [finding({ severity: 'high' })], {}, 'partial'],
+    ['nothing found is partial, not passed', [], {}, 'partial'],
+    ['a waived CRITICAL too', [finding()], { waivers: [{ id: 'CVE-2026-1', reason: 'x', expires: null }] }, 'partial'],
+  ])('%s', (_what, findings, config, outcome) => {
+    const judged = partial(findings, config)
+    expect(judged.outcome).toBe(outcome)
+    expect(judged.note).toContain('not all was looked into: Java archives (no Java database)')
+    expect(judged.warnings).toContain('scan: partial: Java archives (no Java database)')
+  })
+
+  it('nothing recognised in the part that was looked into is partial, never clean', () => {
+    expect(partial([], {}, { targets: [] })).toMatchObject({
+      outcome: 'partial',
+      note: expect.stringContaining('nothing found in what was'),
+    })
+  })
+
+  it('what an earlier scan of the same content found stays known; a whole report takes it back', () => {
+    const earlier = reportOf([finding()], { scannedAt: '2026-11-01T00:00:00Z' })
+    const now = reportOf([finding({ id: 'CVE-2026-2', severity: 'high' })], { gaps: ['lock files (x)'] })
+    const both = withEarlierFindings(now, earlier)
+    expect(both.findings.map(({ id }) => id)).toEqual(['CVE-2026-1', 'CVE-2026-2'])
+    expect(both.counts).toMatchObject({ critical: 1, high: 1 })
+    expect(both.notes.join()).toContain('1 findings are of the scan of 2026-11-01')
+    expect(withEarlierFindings({ ...now, gaps: [] }, earlier).findings).toHaveLength(1)
+  })
+})
 
 describe('by default', () => {
   it('a CRITICAL blocks, and the note names it with what fixes it', () => {

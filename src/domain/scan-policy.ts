@@ -28,7 +28,8 @@ export interface JudgedFinding extends ScanFinding {
 }
 
 export interface ScanJudgement {
-  readonly outcome: 'passed' | 'warned' | 'blocked' | 'unknown'
+  /** `partial`: what was found does not block, and not all was looked into. */
+  readonly outcome: 'passed' | 'warned' | 'partial' | 'blocked' | 'unknown'
   /** One sentence for people. */
   readonly note: string
   readonly findings: readonly JudgedFinding[]
@@ -60,16 +61,21 @@ export function judgeScan(
     (waiver) => isExpired(waiver, today) && findings.some((finding) => finding.waiver?.isExpired === true && names(waiver, finding)),
   )
   const isUnrecognised = report.targets.length === 0 && findings.length === 0
-  const outcome =
-    blocking.length > 0 ? 'blocked' : isUnrecognised ? 'unknown' : warning.length > 0 || expired.length > 0 ? 'warned' : 'passed'
+  const outcome = outcomeOf({
+    blocks: blocking.length > 0,
+    hasGaps: report.gaps.length > 0,
+    isUnrecognised,
+    warns: warning.length + expired.length > 0,
+  })
   const warnings = [
     ...(warning.length > 0 ? [`scan: ${bySeverity(warning)}: ${namesOf(warning)}`] : []),
     ...expired.map((waiver) => `scan: the waiver of ${waiver.id} expired after ${waiver.expires} (${waiver.reason})`),
     ...(comparesWithLive(config, findings) ? baselineWarning(baseline) : []),
-    ...(isUnrecognised ? [`scan: ${UNRECOGNISED}`] : []),
+    ...(isUnrecognised && report.gaps.length === 0 ? [`scan: ${UNRECOGNISED}`] : []),
+    ...report.gaps.map((gap) => `scan: partial: ${gap}`),
     ...report.notes.map((note) => `scan: ${note}`),
   ]
-  return { outcome, note: noteOf(outcome, report.counts, findings, blocking), findings, blocking, expired, warnings }
+  return { outcome, note: noteOf(outcome, report, findings, blocking), findings, blocking, expired, warnings }
 }
 
 const UNRECOGNISED =
@@ -93,6 +99,19 @@ function stateOf(
 function policyOf({ severity }: ScanFinding, config: Pick<ScanConfig, 'high' | 'critical'>): FindingPolicy | null {
   if (severity === 'critical') return config.critical
   return severity === 'high' ? config.high : null
+}
+
+/** What is known blocks whatever else is not; only a whole look may be called passed or warned. */
+function outcomeOf(facts: {
+  readonly blocks: boolean
+  readonly hasGaps: boolean
+  readonly isUnrecognised: boolean
+  readonly warns: boolean
+}): ScanJudgement['outcome'] {
+  if (facts.blocks) return 'blocked'
+  if (facts.hasGaps) return 'partial'
+  if (facts.isUnrecognised) return 'unknown'
+  return facts.warns ? 'warned' : 'passed'
 }
 
 /** A valid waiver wins over an expired one of the same id. */
@@ -121,14 +140,18 @@ function baselineWarning(baseline: ScanBaseline): string[] {
 
 function noteOf(
   outcome: ScanJudgement['outcome'],
-  counts: SeverityCounts,
+  { counts, gaps }: Pick<ScanReport, 'counts' | 'gaps'>,
   findings: readonly JudgedFinding[],
   blocking: readonly JudgedFinding[],
 ): string {
-  if (outcome === 'blocked') return `blocked by ${bySeverity(blocking)}: ${namesOf(blocking)}`
+  const missing = gaps.length === 0 ? '' : `; not all was looked into: ${gaps.join('; ')}`
+  if (outcome === 'blocked') return `blocked by ${bySeverity(blocking)}: ${namesOf(blocking)}${missing}`
   if (outcome === 'unknown') return UNRECOGNISED
   const waived = findings.filter(({ state }) => state === 'waived').length
-  return `${countsInWords(counts)}${waived === 0 ? '' : `, ${waived} waived`}`
+  const found = countsInWords(counts)
+  // "No known vulnerability" would be more than a look at a part can say.
+  const what = gaps.length > 0 && findings.length === 0 ? 'nothing found in what was looked into' : found
+  return `${what}${waived === 0 ? '' : `, ${waived} waived`}${missing}`
 }
 
 /** `2 critical, 1 high, 4 medium`; `no known vulnerability`. */

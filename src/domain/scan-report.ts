@@ -40,12 +40,36 @@ export interface ScanReport {
   readonly findings: readonly ScanFinding[]
   /** What people should know about the scan itself. */
   readonly notes: readonly string[]
+  /** What could not be looked into, and why, a sentence each. Not empty = the report is partial: what it has counts, what it lacks proves nothing. */
+  readonly gaps: readonly string[]
 }
 
 /** What a report is about: an identical artifact has the same one. */
 export function scanSubject(artifact: Artifact): string {
   if (artifact.kind === 'image' || artifact.runtimeLayer === undefined) return artifact.digest
   return `${artifact.digest}+${artifact.runtimeLayer}`
+}
+
+/**
+ * A report with gaps does not take back what an earlier one of the same content found: whatever either knows stays known. Pure.
+ */
+export function withEarlierFindings(report: ScanReport, earlier: ScanReport): ScanReport {
+  const findings = orderFindings([...report.findings, ...earlier.findings])
+  const added = findings.length - report.findings.length
+  if (report.gaps.length === 0 || added === 0) return report
+  const counted = countSeverities(findings)
+  const counts = Object.fromEntries(
+    // Counts are of all, also of what was cut from a list.
+    SEVERITIES.map((severity) => [severity, Math.max(counted[severity], report.counts[severity], earlier.counts[severity])]),
+  ) as unknown as SeverityCounts
+  const targets = new Map([...earlier.targets, ...report.targets].map((target) => [`${target.kind} ${target.target}`, target]))
+  return {
+    ...report,
+    findings,
+    counts,
+    targets: [...targets.values()],
+    notes: [...report.notes, `${added} findings are of the scan of ${earlier.scannedAt.slice(0, 10)}: not all was looked into this time`],
+  }
 }
 
 /** Findings of the same id in the same package are the same to people, whatever its version. */

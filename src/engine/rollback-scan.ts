@@ -21,9 +21,18 @@ export async function scanOfRollback(
   const { report, deploymentId } = stored
   const { critical, high, medium, low } = report.counts
   const warning = rollbackWarning(`v${release.number}`, report, release.config.scan, now)
-  const note = `as scanned ${report.scannedAt.slice(0, 10)}: ${countsInWords(report.counts)}`
+  const note = `as scanned ${report.scannedAt.slice(0, 10)}: ${countsInWords(report.counts)}${report.gaps.length === 0 ? '' : `; not looked into: ${report.gaps.join('; ')}`}`
   return {
-    scan: { outcome: warning === null ? 'passed' : 'warned', note, critical, high, medium, low, report: deploymentId, baseline: null },
+    scan: {
+      outcome: warning !== null ? 'warned' : report.gaps.length > 0 ? 'partial' : 'passed',
+      note,
+      critical,
+      high,
+      medium,
+      low,
+      report: deploymentId,
+      baseline: null,
+    },
     warnings: warning === null ? [] : [warning],
   }
 }

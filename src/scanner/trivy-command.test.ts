@@ -12,7 +12,7 @@ const OPTIONS: TrivyOptions = {
   timeoutMs: 600_000,
   engine: { environment: { DOCKER_HOST: 'unix:///run/podman/podman.sock' }, findImage: async () => null },
 }
-const USUAL = { inMemory: false, skipUpdate: false }
+const USUAL = { inMemory: false, skipUpdate: false, skipJava: false }
 const ID = `sha256:${'5e'.repeat(32)}`
 const IMAGE: TrivyTarget = { command: 'image', name: ID, source: 'docker' }
 const TREE: TrivyTarget = { command: 'fs', directory: '/trees/a' }

@@ -41,6 +41,8 @@ export interface RunVariant {
   readonly inMemory: boolean
   /** With the database that is there. */
   readonly skipUpdate: boolean
+  /** Past Java archives, which need a database of their own. */
+  readonly skipJava: boolean
 }
 
 /**
@@ -61,15 +63,25 @@ export function imageTarget({ reference }: Pick<ImageArtifact, 'reference'>, eng
   return reference.includes('@sha256:') ? { command: 'image', name: reference, source: 'remote' } : null
 }
 
+/** What Trivy opens its Java database for (pkg/fanal/analyzer/language/java/jar). */
+const JAVA_ARCHIVES = ['jar', 'war', 'par', 'ear'] as const
+
+/** What a run looks at, for people. */
+export function targetInWords(target: TrivyTarget): string {
+  if (target.command === 'image') return 'the image'
+  return target.command === 'fs' ? 'lock files' : 'installed packages, jars and programs'
+}
+
 /** The argv after the program's name. Flags that younger versions only know are variables (`environmentOf`): Trivy ignores unknown ones. */
-export function argumentsOf(target: TrivyTarget, options: TrivyOptions, variant: RunVariant): string[] {
+export function argumentsOf(target: TrivyTarget, options: TrivyOptions, variant: RunVariant, timeoutMs = options.timeoutMs): string[] {
   const { server, isOffline } = options
   const flags = [
     ...['--format', 'json', '--scanners', 'vuln', '--list-all-pkgs', '--exit-code', '0', '--no-progress'],
-    ...['--timeout', `${Math.ceil(options.timeoutMs / 1000)}s`, '--cache-dir', options.cacheDirectory],
+    ...['--timeout', `${Math.ceil(timeoutMs / 1000)}s`, '--cache-dir', options.cacheDirectory],
     ...(server === null ? [] : ['--server', server.url]),
     ...(server === null ? databaseFlags(options, variant) : []),
     ...(isOffline ? ['--offline-scan'] : []),
+    ...(variant.skipJava ? JAVA_ARCHIVES.flatMap((ending) => ['--skip-files', `**/*.${ending}`]) : []),
   ]
   if (target.command !== 'image') return [target.command, ...flags, target.directory]
   const own = [

@@ -8,7 +8,7 @@ import { mergeFindings, parseTrivyReport } from './trivy-report.ts'
 
 const textOf = (name: string) => readFileSync(join(import.meta.dirname, 'reports', `${name}.json`), 'utf8')
 const parse = (name: string) => parseTrivyReport(textOf(name))
-const FACTS = { version: '0.69.3', databaseAt: null, scannedAt: '2026-11-20T08:30:00Z', notes: [] }
+const FACTS = { version: '0.69.3', databaseAt: null, scannedAt: '2026-11-20T08:30:00Z', notes: [], gaps: [] }
 
 function refusalOf(text: string): string {
   try {

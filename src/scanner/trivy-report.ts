@@ -60,7 +60,7 @@ export function parseTrivyReport(text: string): TrivyFindings {
 /** Several runs on parts of one artifact, as one report. */
 export function mergeFindings(
   runs: readonly TrivyFindings[],
-  facts: Pick<ScanReport, 'version' | 'databaseAt' | 'scannedAt'> & { readonly notes: readonly string[] },
+  facts: Pick<ScanReport, 'version' | 'databaseAt' | 'scannedAt' | 'gaps'> & { readonly notes: readonly string[] },
 ): ScanReport {
   const findings = orderFindings(runs.flatMap((run) => run.findings))
   const cut = findings.length - LIMITS.scanFindings

@@ -1,11 +1,9 @@
 import { access, constants, mkdir } from 'node:fs/promises'
 import { delimiter, isAbsolute, join } from 'node:path'
-import { z } from 'zod'
 import type { Clock } from '../core/clock.ts'
-import { ShiplockError } from '../core/errors.ts'
+import { isShiplockError, ShiplockError } from '../core/errors.ts'
 import { type CommandResult, runCommand } from '../core/exec.ts'
 import { LIMITS } from '../core/limits.ts'
-import { printable } from '../core/printable.ts'
 import { createRedactor } from '../core/redact.ts'
 import type { ScanReport } from '../domain/scan-report.ts'
 import { clearWork, noteRunning } from './left-running.ts'
@@ -17,10 +15,13 @@ import {
   type RunVariant,
   type TrivyOptions,
   type TrivyTarget,
+  targetInWords,
   treeTargets,
 } from './trivy-command.ts'
-import { canGoOnWithOldDatabase, explainFailure, isCacheBusy, tailOf } from './trivy-failure.ts'
+import { canGoOnWithOldDatabase, explainFailure, isCacheBusy, isJavaDatabaseMissing, LastWords, plainLine } from './trivy-failure.ts'
 import { mergeFindings, parseTrivyReport, type TrivyFindings } from './trivy-report.ts'
+import { checkTrivyServer } from './trivy-server.ts'
+import { databaseHealth, parseVersion, type Version } from './trivy-version.ts'
 import { withTurn } from './turn.ts'
 
 export interface TrivyScannerOptions extends TrivyOptions {
@@ -35,11 +36,6 @@ const MALICIOUS = ['0.69.4', '0.69.5', '0.69.6']
 
 /** Where Trivy stands and has its temporary files: nothing of the app, and nothing of ours. */
 const ROOM = 'room'
-
-interface Version {
-  readonly version: string | null
-  readonly databaseAt: string | null
-}
 
 /** Scans with Trivy, https://trivy.dev. The program is looked for at every use, so that installing it needs no restart. */
 export function createTrivyScanner(options: TrivyScannerOptions): Scanner {
@@ -72,15 +68,28 @@ function inTurn<Result>(options: TrivyScannerOptions, request: ScanRequest, work
 }
 
 async function scan(trivy: Trivy): Promise<ScanReport> {
-  refuseMalicious((await trivy.version()).version)
+  const before = await trivy.version()
+  refuseMalicious(before.version)
   const { request, options } = trivy
   const runs: TrivyFindings[] = []
-  for (const target of await targetsOf(request, options)) runs.push(await trivy.run(target))
+  const failures: ShiplockError[] = []
+  for (const target of await targetsOf(request, options)) {
+    try {
+      runs.push(await trivy.run(target))
+    } catch (error) {
+      request.signal.throwIfAborted()
+      if (!isShiplockError(error, 'SCANNER_FAILED')) throw error
+      // What the other runs find is as true as without this failure: it is kept and judged, and the report says what it lacks.
+      failures.push(error)
+      trivy.gaps.push(`${targetInWords(target)} (${error.message})`)
+    }
+  }
+  if (runs.length === 0 && failures[0] !== undefined) throw failures[0]
   // After the runs: the first of them may have fetched a newer database.
-  const { version, databaseAt } = await trivy.version()
+  const { version, databaseAt } = await trivy.version().catch(() => before)
   const now = options.clock.now()
   const notes = [...trivy.notes, ...ageNote(databaseAt, now)]
-  return mergeFindings(runs, { version, databaseAt, scannedAt: new Date(now).toISOString(), notes })
+  return mergeFindings(runs, { version, databaseAt, scannedAt: new Date(now).toISOString(), notes, gaps: trivy.gaps })
 }
 
 async function targetsOf(
@@ -103,21 +112,28 @@ class Trivy {
   /** Without a work directory only the version can be asked for. */
   readonly request: Omit<ScanRequest, 'workDirectory'> & { readonly workDirectory: string | null }
   readonly notes: string[] = []
+  /** What could not be looked into, and why. */
+  readonly gaps: string[] = []
   readonly #program: string
+  readonly #endsAt: number
   readonly #redact: (line: string) => string
-  #variant: RunVariant = { inMemory: false, skipUpdate: false }
+  #variant: RunVariant = { inMemory: false, skipUpdate: false, skipJava: false }
 
   constructor(program: string, options: TrivyScannerOptions, request: Trivy['request']) {
     this.#program = program
     this.options = options
     this.request = request
+    // All runs of a scan share its time: Trivy's own --timeout is for one, and `fs` does not keep to it.
+    this.#endsAt = performance.now() + options.timeoutMs
     this.#redact = createRedactor(options.server?.token == null ? [] : [options.server.token])
   }
 
   async run(target: TrivyTarget): Promise<TrivyFindings> {
-    const result = await this.#exec(argumentsOf(target, this.options, this.#variant), this.options.timeoutMs + OWN_GRACE_MS)
+    const leftMs = this.#endsAt - performance.now()
+    if (leftMs <= 0)
+      throw new ShiplockError('SCANNER_FAILED', `not begun: the ${this.options.timeoutMs / 1000} s for the scan were over`, RAISE)
+    const { result, tail } = await this.#exec(argumentsOf(target, this.options, this.#variant, leftMs), leftMs)
     if (result.exitCode === 0 && !result.timedOut) return this.#read(result)
-    const tail = tailOf(result).map(this.#redact)
     if (!result.timedOut && isCacheBusy(tail) && !this.#variant.inMemory) {
       this.#variant = { ...this.#variant, inMemory: true }
       this.request.onLine('another process holds the layer cache: scanning without it')
@@ -129,13 +145,21 @@ class Trivy {
       this.request.onLine('the database could not be fetched: scanning with the one that is there')
       return this.run(target)
     }
-    throw explainFailure(result, tail, this.options.timeoutMs)
+    const failure = explainFailure(result, tail, this.options.timeoutMs)
+    if (!result.timedOut && isJavaDatabaseMissing(tail) && !this.#variant.skipJava) {
+      this.#variant = { ...this.#variant, skipJava: true }
+      this.request.onLine('the Java database is not there: scanning without Java archives')
+      const rest = await this.run(target)
+      this.gaps.push(`Java archives (${failure.message})`)
+      return rest
+    }
+    throw failure
   }
 
   async version(): Promise<Version> {
     const args = ['version', '--format', 'json', '--cache-dir', this.options.cacheDirectory]
-    const result = await this.#exec(args, VERSION_MS)
-    if (result.exitCode !== 0) throw explainFailure(result, tailOf(result).map(this.#redact), VERSION_MS)
+    const { result, tail } = await this.#exec(args, VERSION_MS)
+    if (result.exitCode !== 0) throw explainFailure(result, tail, VERSION_MS)
     return parseVersion(result.stdout)
   }
 
@@ -146,9 +170,10 @@ class Trivy {
     return parseTrivyReport(result.stdout)
   }
 
-  async #exec(args: readonly string[], timeoutMs: number): Promise<CommandResult> {
+  async #exec(args: readonly string[], timeoutMs: number): Promise<{ readonly result: CommandResult; readonly tail: readonly string[] }> {
     const { signal, workDirectory, onLine } = this.request
     const room = workDirectory === null ? '/' : join(workDirectory, ROOM)
+    const words = new LastWords()
     const result = await runCommand(this.#program, args, {
       // Trivy reads trivy.yaml and .trivyignore from where it stands, and must not find the app's.
       cwd: room,
@@ -158,18 +183,19 @@ class Trivy {
       signal,
       stdoutBytesMax: LIMITS.scanReportBytes,
       onLine: (line, stream) => {
-        if (stream === 'stderr') onLine(this.#redact(printable(line)))
+        if (stream !== 'stderr') return
+        words.hear(line)
+        onLine(this.#redact(plainLine(line)))
       },
     }).catch((error: unknown) => {
       signal.throwIfAborted()
       throw new ShiplockError('SCANNER_FAILED', (error as Error).message, { hint: INSTALL_HINT, cause: error })
     })
     if (result.aborted) signal.throwIfAborted()
-    return result
+    return { result, tail: words.of(result).map(this.#redact) }
   }
 }
-/** Trivy ends by itself at its own time-out and says so; this is for one that does not. */
-const OWN_GRACE_MS = 5000
+const RAISE = { hint: 'Raise SHIPLOCK_SCAN_TIMEOUT.' } as const
 const VERSION_MS = 30_000
 
 async function check(options: TrivyScannerOptions, signal: AbortSignal): Promise<ScannerHealth> {
@@ -177,10 +203,11 @@ async function check(options: TrivyScannerOptions, signal: AbortSignal): Promise
   if (program === null) return { ok: false, summary: `no vulnerability scanner: ${whatIsMissing(options)}`, hint: INSTALL_HINT }
   const request = { ...NO_ARTIFACT, workDirectory: null, onLine: () => {}, signal }
   try {
-    const { version, databaseAt } = await new Trivy(program, options, request).version()
-    refuseMalicious(version)
-    const where = options.server === null ? databaseInWords(databaseAt, options.clock.now()) : `databases at ${options.server.url}`
-    return { ok: true, summary: `Trivy ${version ?? ''} (${program}), ${where}`, hint: null }
+    const version = await new Trivy(program, options, request).version()
+    refuseMalicious(version.version)
+    const { ok, summary, hint } =
+      options.server === null ? databaseHealth(version, options, options.clock.now()) : await checkTrivyServer(options.server, signal)
+    return { ok, summary: `Trivy ${version.version ?? ''} (${program}), ${summary}`, hint }
   } catch (error) {
     const hint = error instanceof ShiplockError ? error.hint : null
     return { ok: false, summary: `${program}: ${(error as Error).message}`, hint }
@@ -192,39 +219,9 @@ const NO_ARTIFACT = {
   layerDirectory: null,
 } as const
 
-function databaseInWords(databaseAt: string | null, now: number): string {
-  if (databaseAt === null) return 'no database yet: the first scan fetches it'
-  const hours = Math.max(0, Math.floor((now - Date.parse(databaseAt)) / 3_600_000))
-  return `database of ${databaseAt.slice(0, 10)}, ${hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`} old`
-}
-
 function ageNote(databaseAt: string | null, now: number): string[] {
   if (databaseAt === null || now - Date.parse(databaseAt) <= LIMITS.scanDatabaseAgeMs) return []
   return [`the vulnerability database is ${Math.floor((now - Date.parse(databaseAt)) / 86_400_000)} days old, newer findings are missing`]
-}
-
-/** `trivy version --format json`; a database that was never fetched is left out of it. */
-const VersionOutput = z.looseObject({
-  Version: z.string().nullish(),
-  VulnerabilityDB: z.looseObject({ UpdatedAt: z.string().nullish() }).nullish(),
-})
-
-function parseVersion(text: string): Version {
-  let data: unknown = null
-  try {
-    data = JSON.parse(text)
-  } catch {
-    // Said below.
-  }
-  const parsed = VersionOutput.safeParse(data)
-  if (!parsed.success) throw new ShiplockError('SCANNER_FAILED', 'trivy does not say its version as JSON: it may be another program')
-  const updatedAt = Date.parse(parsed.data.VulnerabilityDB?.UpdatedAt ?? '')
-  // Go's zero time stands for "never".
-  const isKnown = Number.isFinite(updatedAt) && updatedAt > 0
-  return {
-    version: parsed.data.Version == null ? null : printable(parsed.data.Version).slice(0, 50),
-    databaseAt: isKnown ? new Date(updatedAt).toISOString() : null,
-  }
 }
 
 function refuseMalicious(version: string | null): void {

@@ -6,6 +6,7 @@ import { parseEngineAddress } from '../container-engine/engine-address.ts'
 import type { Finding } from '../contract/server.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { createLogger } from '../core/log.ts'
+import { nodeSupport, TESTED_NODE_LINES } from '../core/node-release.ts'
 import { printable } from '../core/printable.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
@@ -36,6 +37,7 @@ export async function checkParts(
   )
   const { isolated, summary } = { isolated: sandbox.description.kind !== 'none', summary: sandbox.description.summary }
   return [
+    nodeFinding(),
     finding('database', store.ok ? 'ok' : 'failed', store.summary),
     finding('runtime', runtime.ok ? 'ok' : 'failed', runtime.summary),
     finding('sandbox', isolated ? 'ok' : 'warning', summary),
@@ -53,6 +55,12 @@ function registryHint(isOk: boolean): string | null {
 
 function finding(name: string, status: Finding['status'], summary: string, hint: string | null = null): Finding {
   return { name, status, summary, hint }
+}
+
+function nodeFinding(): Finding {
+  const { isSupported, summary } = nodeSupport(process.version, Date.now())
+  const hint = `Run the server on Node ${TESTED_NODE_LINES.join(', ')}: it is tested on these, and its data stay as they are.`
+  return isSupported ? finding('node', 'ok', summary) : finding('node', 'warning', summary, hint)
 }
 
 async function diskFinding(settings: Settings, engineRoot: string | null): Promise<Finding> {
@@ -113,6 +121,7 @@ export async function diagnose(settings: Settings): Promise<Finding[]> {
         )
       : [finding('database', 'ok', 'DATABASE_URL is set')]
   return [
+    nodeFinding(),
     ...store,
     finding('sandbox', sandbox.description.kind === 'none' ? 'warning' : 'ok', sandbox.description.summary),
     await diagnoseEngine(settings),

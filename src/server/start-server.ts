@@ -56,12 +56,12 @@ async function assemble(
   const { duty, ending, notices, sender } = await composeDuty(local, opened, stops)
   const parts = { notices, uploads, sandbox, edge: front.edge, caches, containerEngine, keyring, rotation, sender, disk }
   const forApi = composeApi(local, opened.engine, { ...parts, isWorking: () => duty.isWorking })
-  const apiServer = createApiServer(settings.apiListen, createApi(forApi), { announceIn: data })
+  const apiServer = createApiServer(settings.apiListen, createApi(forApi), { announceIn: data, trustedProxies: settings.trustedProxies })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()
   stops.push(() => apiServer.stop())
   if (settings.hooksListen !== null) {
-    const hooksServer = createApiServer(settings.hooksListen, createHooksApi(forApi))
+    const hooksServer = createApiServer(settings.hooksListen, createHooksApi(forApi), { trustedProxies: settings.trustedProxies })
     await hooksServer.start()
     stops.push(() => hooksServer.stop())
   }

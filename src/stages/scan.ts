@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { isShiplockError, type ShiplockError } from '../core/errors.ts'
 import type { Artifact, ScanVerdict } from '../domain/deployment.ts'
 import { blockedHint, countsInWords, judgeScan, type ScanJudgement } from '../domain/scan-policy.ts'
-import { type ScanReport, type SeverityCounts, scanSubject } from '../domain/scan-report.ts'
+import { type ScanReport, type SeverityCounts, scanSubject, withEarlierFindings } from '../domain/scan-report.ts'
 import { artifactDirectoryOf, artifactOf, runtimeSupportOf } from './artifact.ts'
 import { configOf } from './build.ts'
 import { failurePolicy, withoutScan } from './scan-required.ts'
@@ -31,7 +31,8 @@ async function scanForVulnerabilities(context: StageContext): Promise<StageOutco
   const subject = scanSubject(artifactOf(context))
   const stored = await context.findScan(subject)
   const age = stored === null ? Number.POSITIVE_INFINITY : context.clock.now() - Date.parse(stored.report.scannedAt)
-  if (stored !== null && age <= context.drivers.scanner.rules.reuseMs) {
+  // One with gaps is no reason not to look again.
+  if (stored !== null && stored.report.gaps.length === 0 && age <= context.drivers.scanner.rules.reuseMs) {
     context.log('engine', `identical to what was scanned ${stored.report.scannedAt.slice(0, 16)}Z: not scanned again`, 'scan')
     return judge(context, stored.report, { report: stored.deploymentId })
   }
@@ -40,9 +41,16 @@ async function scanForVulnerabilities(context: StageContext): Promise<StageOutco
     report = await context.drivers.scanner.scan(await requestOf(context))
   } catch (error) {
     if (!isShiplockError(error, 'SCANNER_FAILED')) throw error
-    return afterFailure(context, error)
+    if (stored === null) return afterFailure(context, error)
+    // Nobody could look today; what was found when somebody did is no less true.
+    report = {
+      ...stored.report,
+      gaps: [...stored.report.gaps, `today ${firstLine(error)}; this is the scan of ${stored.report.scannedAt.slice(0, 10)}`],
+    }
+    return judge(context, report, { report: stored.deploymentId }, error)
   }
-  return judge(context, report, { report: context.deployment.id, subject })
+  const whole = stored === null ? report : withEarlierFindings(report, stored.report)
+  return judge(context, whole, { report: context.deployment.id, subject })
 }
 
 function workDirectoryOf({ directories }: StageContext): string {
@@ -66,6 +74,7 @@ async function judge(
   context: StageContext,
   report: ScanReport,
   source: { readonly report: StageContext['deployment']['id']; readonly subject?: string },
+  failure?: ShiplockError,
 ): Promise<StageOutcome> {
   const live = await context.findLiveScan()
   const judgement = judgeScan(report, configOf(context).scan, live.baseline, context.clock.now())
@@ -84,7 +93,16 @@ async function judge(
   if (judgement.outcome === 'blocked') {
     throw new StageRefusal('SCAN_BLOCKED', judgement.note, { hint: blockedHint(judgement.blocking), details: { ...report.counts } }, leaves)
   }
+  if (judgement.outcome === 'partial') refuseGaps(context, report, leaves, failure)
   return isNew ? done(judgement.note, leaves) : skipped(`identical to what was scanned before: ${judgement.note}`, leaves)
+}
+
+/** Where a scan that failed ends the deployment, half of one does too; what the other half found is kept. */
+function refuseGaps(context: StageContext, report: ScanReport, leaves: StageRefusal['leaves'], failure?: ShiplockError): void {
+  const kind = builtKind(artifactOf(context))
+  if (failurePolicy(context, kind) === 'warn') return
+  const { message, hint, details } = withoutScan(context, kind, report.gaps.join('; '), failure)
+  throw new StageRefusal('SCANNER_FAILED', message, { hint, details }, leaves)
 }
 
 function verdictOf(
@@ -118,11 +136,17 @@ function eventsOf(judgement: ScanJudgement, report: ScanReport, isNew: boolean):
     scanner: report.scanner,
     version: report.version,
     databaseAt: report.databaseAt,
+    gaps: report.gaps,
   }
   const found = `${isNew ? 'scanned' : 'as scanned before'}: ${countsInWords(report.counts)}`
   const blocking = judgement.blocking.slice(0, EVENT_FINDINGS).map(({ id, package: name, fixed }) => ({ id, package: name, fixed }))
   return [
-    { type: 'scan.finished', message: judgement.outcome === 'unknown' ? judgement.note : found, instanceId: null, data },
+    {
+      type: 'scan.finished',
+      message: judgement.outcome === 'unknown' || judgement.outcome === 'partial' ? judgement.note : found,
+      instanceId: null,
+      data,
+    },
     ...judgement.expired.map((waiver) => ({
       type: 'scan.waiver_expired' as const,
       message: `the waiver of ${waiver.id} holds no longer: it expired after ${waiver.expires}`,
@@ -147,11 +171,15 @@ const EVENT_FINDINGS = 20
 async function afterFailure(context: StageContext, error: ShiplockError): Promise<StageOutcome> {
   const kind = builtKind(artifactOf(context))
   if (failurePolicy(context, kind) === 'fail') throw withoutScan(context, kind, error.message, error)
-  const note = `not scanned: ${error.message.split('\n')[0]}`
+  const note = `not scanned: ${firstLine(error)}`
   context.log('engine', `warning: ${note}`, 'scan')
   // A host that never had a scanner says so in the record; one whose scanner broke says so to everybody.
   const isExpected = configOf(context).scan.onScannerFailure === null && (await context.drivers.scanner.missing()) !== null
   return notScanned('unknown', note, isExpected ? [] : [`scan: ${note}`])
+}
+
+function firstLine({ message }: Error): string {
+  return message.split('\n')[0] ?? ''
 }
 
 /** What the build yielded: a tree that was put into an image for the runtime is held to what holds for trees, wherever it runs. */

@@ -338,10 +338,10 @@ describe('rate limits', () => {
       for (let count = 0; count < 40; count++) statuses.push((await from(`203.0.113.${count}`)).status)
       expect(statuses.slice(0, 20).every((status) => status === 200)).toBe(true)
       expect(statuses.at(-1)).toBe(429)
-      const health = []
-      for (let count = 0; count < 8; count++) health.push((await fetch(`${small.url}/v1/health`)).status)
-      expect(health.slice(0, 5)).toEqual([200, 200, 200, 200, 200])
-      expect(health).toContain(429)
+      const documents = []
+      for (let count = 0; count < 8; count++) documents.push((await fetch(`${small.url}/openapi.json`)).status)
+      expect(documents.slice(0, 5)).toEqual([200, 200, 200, 200, 200])
+      expect(documents).toContain(429)
     } finally {
       await small.stop()
     }

@@ -23,6 +23,7 @@ class FakeScanner implements Scanner {
   rules: ScanRules = { onFailure: { image: 'fail', tree: 'warn' }, reuseMs: 3_600_000 }
   finds: readonly ScanFinding[] | ShiplockError = []
   absent: string | null = null
+  gaps: readonly string[] = []
   scans = 0
 
   check = async () => ({ ok: true, summary: 'fake', hint: null })
@@ -35,7 +36,17 @@ class FakeScanner implements Scanner {
     const targets = [{ target: 'Node.js', kind: 'node-pkg', packages: 3 }]
     const counts = countSeverities(this.finds)
     const scannedAt = new Date().toISOString()
-    return { scanner: 'fake', version: '1', databaseAt: scannedAt, scannedAt, targets, counts, findings: this.finds, notes: [] }
+    return {
+      scanner: 'fake',
+      version: '1',
+      databaseAt: scannedAt,
+      scannedAt,
+      targets,
+      counts,
+      findings: this.finds,
+      notes: [],
+      gaps: this.gaps,
+    }
   }
 }
 
@@ -222,6 +233,55 @@ describe('no scanner', () => {
   test('a service that is not scanned at all does not care', async () => {
     expect((await deploy('one', { enabled: false, onScannerFailure: 'fail' })).facts.scan).toMatchObject({ outcome: 'skipped' })
   })
+})
+
+describe('a scan that could look into a part only', () => {
+  beforeEach(() => {
+    scanner.gaps = ['installed packages, jars and programs (trivy has no Java database)']
+  })
+
+  test('I1: blocks by what it found; the report is kept and says what it lacks', async () => {
+    scanner.finds = [CRITICAL]
+    const blocked = await deploy('one')
+    expect(blocked).toMatchObject({
+      status: 'failed',
+      error: { code: 'SCAN_BLOCKED' },
+      facts: { scan: { outcome: 'blocked', critical: 1 } },
+    })
+    expect(blocked.error?.message).toContain('not all was looked into: installed packages')
+    expect((await findScan(world.database, blocked.id))?.report).toMatchObject({ findings: [CRITICAL], gaps: scanner.gaps })
+  })
+
+  test('goes live as partial where a scan may be missing, and is looked at again next time', async () => {
+    scanner.finds = [HIGH]
+    const first = await deploy('one')
+    expect(first).toMatchObject({ status: 'running', facts: { scan: { outcome: 'partial', high: 1 } } })
+    expect(first.facts.warnings).toContain('scan: partial: installed packages, jars and programs (trivy has no Java database)')
+    scanner.gaps = []
+    expect((await deploy('one')).facts.scan).toMatchObject({ outcome: 'warned' })
+    expect(scanner.scans).toBe(2)
+  })
+
+  test('ends the deployment where none may, and what it found is kept', async () => {
+    scanner.finds = [HIGH]
+    const refused = await deploy('one', { onScannerFailure: 'fail' })
+    expect(refused).toMatchObject({ status: 'failed', error: { code: 'SCANNER_FAILED' }, facts: { scan: { outcome: 'partial', high: 1 } } })
+    expect((await findScan(world.database, refused.id))?.report.findings).toEqual([HIGH])
+  })
+})
+
+test('I1: what an earlier scan of the same content found blocks also while the scanner fails, or sees a part only', async () => {
+  scanner.finds = [CRITICAL]
+  expect((await deploy('one')).error?.code).toBe('SCAN_BLOCKED')
+  await world.database.query(`update scans set scanned_at = scanned_at - interval '2 hours'`)
+  scanner.finds = new ShiplockError('SCANNER_FAILED', 'trivy was killed')
+  const blind = await deploy('one')
+  expect(blind.error).toMatchObject({ code: 'SCAN_BLOCKED', message: expect.stringContaining('today trivy was killed') })
+  scanner.finds = []
+  scanner.gaps = ['lock files (it failed)']
+  expect((await deploy('one')).error?.code).toBe('SCAN_BLOCKED')
+  scanner.gaps = []
+  expect((await deploy('one')).status).toBe('running')
 })
 
 describe('a scanner that fails', () => {

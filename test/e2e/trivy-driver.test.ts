@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
@@ -106,13 +108,60 @@ describe('what comes of a scan', () => {
     trivy.plan({ stderr: ['\u001b[34mINFO\u001b[0m\tDetected OS'] })
     const lines: string[] = []
     await scan({ onLine: (line) => lines.push(line) })
-    expect(lines).toContain('INFO\tDetected OS')
+    expect(lines).toContain('INFO Detected OS')
+    expect(lines.join()).not.toMatch(/\t|\d{4}-\d\d-\d\dT/)
   })
 
   it('with an old database says so', async () => {
     trivy.plan({ databaseAt: new Date(Date.now() - 12 * 86_400_000).toISOString() })
     expect((await scan()).notes).toEqual(['the vulnerability database is 12 days old, newer findings are missing'])
   })
+})
+
+describe('I1: what one run found is kept although another failed', () => {
+  const jar = () => writeFileSync(join(directory, 'tree', 'thing.jar'), 'PK')
+
+  it.each(['fs', 'rootfs'] as const)('%s fails: the findings of the other are the report, with the gap', async (failing) => {
+    trivy.plan({ failing: [failing] })
+    const { gaps, findings } = await scan()
+    expect(findings.length).toBeGreaterThan(0)
+    expect(gaps).toEqual([
+      expect.stringMatching(failing === 'fs' ? /^lock files \(trivy ended with 1: run error/ : /^installed packages, jars/),
+    ])
+  })
+
+  it('all fail: the scan has failed', async () => {
+    expect((await refusal({ failing: ['fs', 'rootfs'] })).message).toContain('was told to fail')
+  })
+
+  it('a Java archive offline without its database: everything but the archives is looked into', async () => {
+    await scan()
+    jar()
+    const { gaps, findings } = await scan({ isOffline: true })
+    expect(gaps).toEqual([expect.stringMatching(/^Java archives \(trivy has no Java database and may not fetch one: run error: /)])
+    expect(findings).toEqual((await scan()).findings)
+  })
+
+  it.each<[string, Artifact]>([
+    ['a tree', TREE],
+    ['an image', IMAGE],
+  ])('the same in %s when it can not be fetched', async (_what, artifact) => {
+    jar()
+    trivy.plan({ javaDatabaseIsDown: true, imageHasJar: true })
+    const { gaps, counts } = await scan({ artifact })
+    expect(gaps.join()).toMatch(/^Java archives \(trivy /)
+    expect(counts.critical).toBeGreaterThan(0)
+  })
+
+  it('the time is that of the whole scan: what was found before it was over is kept, and no run begins after it', async () => {
+    trivy.plan({ sleepMs: 60_000, sleepsIn: 'rootfs' })
+    const begun = performance.now()
+    const { gaps, counts } = await scan({ timeoutMs: 3000, layerDirectory: directory })
+    expect(performance.now() - begun).toBeLessThan(15_000)
+    expect(counts.critical + counts.high).toBeGreaterThan(0)
+    expect(gaps).toEqual([expect.stringContaining('not done when the 3 s'), expect.stringContaining('not begun: the 3 s')])
+    expect(trivy.scans().map(({ command }) => command)).toEqual(['fs', 'rootfs'])
+  }, 30_000)
 })
 
 describe('a scan that fails says why', () => {
@@ -126,8 +175,10 @@ describe('a scan that fails says why', () => {
     ['nothing printed', { stdout: '' }, /printed nothing/],
     ['rubbish', { stdout: '\u0000\u0001<html>' }, /not JSON/],
     ['half a report', { stdout: '{"SchemaVersion":2,"Results":[{"Target":"a","Vulner' }, /not JSON/],
-    ['an old format', { reports: { fs: 'before-schemas' } }, /before 0\.20/],
+    ['an old format', { reports: { fs: 'before-schemas', rootfs: 'before-schemas' } }, /before 0\.20/],
     ['an old Trivy', { unknownFlags: ['--list-all-pkgs'] }, /does not know a flag that is needed: Error: unknown flag: --list-all-pkgs/],
+    ['a truncated database', { database: 'truncated' }, /^trivy can’t read its database: unexpected fault address 0x7f82fed68008$/],
+    ['a garbled database', { database: 'random' }, /^trivy can’t read its database: run error: init error: .*invalid database$/],
     ['no database and none to be had', { databaseIsDown: true }, /could not fetch its database/],
     ['a malicious release', { version: '0.69.4' }, /one of the malicious releases/],
   ])('%s', async (_what, plan, why) => {
@@ -148,7 +199,7 @@ describe('a scan that fails says why', () => {
 
   it('too slow: ended, with all of its processes', async () => {
     const { message, hint } = await refusal({ sleepMs: 60_000 }, { timeoutMs: 200 })
-    expect(message).toContain('was not done after 0.2 s')
+    expect(message).toContain('was not done when the 0.2 s for the scan were over')
     expect(hint).toContain('SHIPLOCK_SCAN_TIMEOUT')
     expect(isAlive(trivy.scans()[0]?.pid)).toBe(false)
   }, 30_000)
@@ -266,6 +317,47 @@ describe('the check', () => {
     expect(await scannerOf().check(signal)).toMatchObject({ ok: true, summary: expect.stringMatching(/^Trivy 0\.69\.3 .*no database yet/) })
     await scan()
     expect((await scannerOf().check(signal)).summary).toMatch(/database of \d{4}-\d{2}-\d{2}, 1 h old$/)
+  })
+
+  it('offline without a database, or without that of Java archives, says so and what to do', async () => {
+    const bare = await scannerOf({ isOffline: true }).check(signal)
+    expect(bare).toMatchObject({
+      ok: false,
+      summary: expect.stringContaining('every scan fails'),
+      hint: expect.stringContaining('java-db/'),
+    })
+    await scan()
+    const half = await scannerOf({ isOffline: true }).check(signal)
+    expect(half).toMatchObject({
+      ok: false,
+      summary: expect.stringContaining('no Java database'),
+      hint: expect.stringContaining('java-db/'),
+    })
+    expect((await scannerOf().check(signal)).ok).toBe(true)
+  })
+
+  it('a damaged database is to be removed', async () => {
+    expect((await refusal({ database: 'random' })).hint).toContain('Remove `db/`')
+    expect((await refusal({ database: 'truncated' })).hint).toContain('Remove `db/`')
+  })
+
+  it('a Trivy server is asked: gone, another token, none at all', async () => {
+    const asked: (string | undefined)[] = []
+    const server = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url}`)
+      const isKnown = request.headers['trivy-token'] === 'right'
+      response.writeHead(request.url?.startsWith('/twirp/trivy.cache') ? (isKnown ? 200 : 401) : 404).end('{}')
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const checked = (token: string | null, at = url) => scannerOf({ server: { url: at, token } }).check(signal)
+    expect(await checked('right')).toMatchObject({ ok: true, summary: expect.stringContaining(`databases at ${url}`) })
+    expect(await checked('wrong')).toMatchObject({ ok: false, summary: expect.stringContaining('refuses the token') })
+    expect(await checked('right', `${url}/elsewhere`)).toMatchObject({ ok: false, summary: expect.stringContaining('answers 404') })
+    expect(asked[0]).toBe('POST /twirp/trivy.cache.v1.Cache/MissingBlobs')
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    expect(await checked('right')).toMatchObject({ ok: false, summary: expect.stringContaining('does not answer (ECONNREFUSED)') })
   })
 
   it('finds it on the path, also when it is installed later', async () => {

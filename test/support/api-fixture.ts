@@ -109,7 +109,10 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     checks: async () => [{ name: 'database', status: 'ok', summary: 'PostgreSQL answers', hint: null }],
     ...options,
   }
-  const server = createApiServer({ host: '127.0.0.1', port: 0 }, createApi(dependencies), { announceIn: dataDirectory })
+  const server = createApiServer({ host: '127.0.0.1', port: 0 }, createApi(dependencies), {
+    announceIn: dataDirectory,
+    trustedProxies: dependencies.trustedProxies,
+  })
   await server.start()
   const { url } = server.address
   return {

@@ -15,9 +15,18 @@ export interface TrivyPlan {
   readonly stderr?: readonly string[]
   readonly exitCode?: number
   readonly sleepMs?: number
+  /** Only this command sleeps. Default: each. */
+  readonly sleepsIn?: 'image' | 'fs' | 'rootfs'
   readonly killedBy?: NodeJS.Signals
   readonly databaseAt?: string
   readonly databaseIsDown?: boolean
+  /** What its file holds instead of a database. */
+  readonly database?: 'truncated' | 'random'
+  readonly javaDatabaseIsDown?: boolean
+  /** Images have a Java archive; trees have those that lie in them. */
+  readonly imageHasJar?: boolean
+  /** Commands that end with an error, the others work. */
+  readonly failing?: readonly ('image' | 'fs' | 'rootfs')[]
   readonly cacheIsBusy?: boolean
   readonly unknownFlags?: readonly string[]
   /** An image must be known to the engine that DOCKER_HOST names. */

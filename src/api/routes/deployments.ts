@@ -23,9 +23,13 @@ import { namesOf, type ServiceNames } from './scope.ts'
 export const deploymentHandlers: Handlers<
   'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment'
 > = {
-  createUpload: async ({ query }, { dependencies, incoming, signal, access, tell }) => {
+  createUpload: async ({ query }, { dependencies, uploads, incoming, signal, access, tell }) => {
     const project = query.project ?? dependencies.defaults.project
-    const { digest, bytes } = await dependencies.uploads.receive(incoming, { signal })
+    const cut = new AbortController()
+    const share = uploads.open({ project }, 1, () => cut.abort(tooManyUploads(project)))
+    const { digest, bytes } = await dependencies.uploads
+      .receive(incoming, { signal: AbortSignal.any([signal, cut.signal]) })
+      .finally(() => share.close())
     await dependencies.database.transaction((tx) => recordUpload(tx, { project, environment: access.grant.environment }, { digest, bytes }))
     tell({ bytes }, { target: digest })
     return { digest, bytes, project }
@@ -112,6 +116,9 @@ type SourceInput =
 function toSource(input: SourceInput): Source {
   return input.kind === 'upload' ? { ...input, digest: input.digest as Digest } : input
 }
+
+const tooManyUploads = (project: string) =>
+  new ShiplockError('RATE_LIMITED', `too many uploads are on their way, most of them to project ${project}`)
 
 /**
  * The source that was named, or the one that the service took in this environment before (I14). An upload must be one of this project

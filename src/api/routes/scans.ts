@@ -36,7 +36,7 @@ function reportOf({
   findings: _,
   ...report
 }: NonNullable<Awaited<ReturnType<typeof findScan>>>['report']): Omit<NonNullable<Scan['report']>, 'deploymentId'> {
-  return { ...report, targets: report.targets.map((target) => ({ ...target })), notes: [...report.notes] }
+  return { ...report, targets: report.targets.map((target) => ({ ...target })), notes: [...report.notes], gaps: [...report.gaps] }
 }
 
 /** What it was compared with then: live has changed since. */

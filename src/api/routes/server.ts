@@ -1,11 +1,11 @@
 import { openApiDocument } from '../../contract/openapi.ts'
 import { listQueue } from '../../store/sql/queue-view.ts'
 import { listServers } from '../../store/sql/servers.ts'
-import type { Handlers } from '../route-context.ts'
+import { type Handlers, STREAMED } from '../route-context.ts'
 
 export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> = {
-  getHealth: async (_request, { dependencies }) => {
-    await dependencies.database.query('select 1')
+  getHealth: async (_request, { dependencies, health }) => {
+    await health.assertWell()
     return { status: 'ok', version: dependencies.version }
   },
 
@@ -31,5 +31,12 @@ export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> 
     }
   },
 
-  getOpenApi: async (_request, { dependencies }) => openApiDocument(dependencies.version),
+  getOpenApi: async (_request, { dependencies, outgoing }) => {
+    // Made once: anybody may ask for it.
+    document ??= Buffer.from(`${JSON.stringify(openApiDocument(dependencies.version))}\n`)
+    outgoing.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(document)
+    return STREAMED
+  },
 }
+
+let document: Buffer | null = null

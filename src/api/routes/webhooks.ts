@@ -110,7 +110,7 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
     const { dependencies, once } = context
     return once(async (tx) => {
       const webhook = await require(tx, params.id)
-      const current = (await findWebhookSecrets(tx, params.id))?.sealedSecrets[0]
+      const current = (await findWebhookSecrets(tx, [params.id])).get(params.id)?.sealedSecrets[0]
       const isSigning = current !== undefined && dependencies.open(current).startsWith(SIGNING_PREFIX)
       const secret = drawSecret(webhook.provider, isSigning)
       await rotateWebhookSecret(tx, params.id, Buffer.from(dependencies.secrets.seal(secret)), body.overlapSeconds * 1000)
@@ -261,7 +261,7 @@ function viewDelivery(record: DeliveryRecord) {
 
 /** Through the network, as the git host would: it also shows whether the public address leads here. */
 async function sendPing(id: string, { dependencies, incoming }: RouteContext) {
-  const found = await findWebhookSecrets(dependencies.database, id)
+  const found = (await findWebhookSecrets(dependencies.database, [id])).get(id) ?? null
   const sealed = found?.sealedSecrets[0]
   const url = hookUrl(dependencies.publicUrl ?? ownAddress(incoming), id)
   if (found === null || sealed === undefined) return { url, status: null, accepted: false, message: 'the webhook has no secret: rotate it' }

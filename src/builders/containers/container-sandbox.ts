@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, realpath } from 'node:fs/promises'
 import { posix } from 'node:path'
+import { labelsInstead } from '../../container-engine/blank-labels.ts'
 import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
 import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { ShiplockError } from '../../core/errors.ts'
@@ -195,7 +196,9 @@ export class ContainerSandbox implements Sandbox {
       },
     }
     const digest = createHash('sha256').update(JSON.stringify(body)).digest('hex')
-    const Labels = { [LABEL.owner]: this.#options.owner, [LABEL.kind]: KIND, [LABEL.id]: spec.name, [LABEL.spec]: digest }
+    const ofImage = await findImageFacts(this.#options.engine, spec.image ?? '')
+    const own = { [LABEL.owner]: this.#options.owner, [LABEL.kind]: KIND, [LABEL.id]: spec.name, [LABEL.spec]: digest }
+    const Labels = labelsInstead(Object.keys(ofImage?.labels ?? {}), own)
     return { ...body, Labels }
   }
 

@@ -50,8 +50,10 @@ function renderReleases(items: readonly Release[], { colors }: Terminal): string
 function scanOf({ scan }: Release, colors: Terminal['colors']): string {
   if (scan === null) return colors.dim('none')
   const { critical, high } = scan.counts
-  if (critical > 0) return colors.red(`${critical} critical`)
-  return high > 0 ? colors.yellow(`${high} high`) : 'no critical, no high'
+  const partial = scan.isPartial ? ', partial' : ''
+  if (critical > 0) return colors.red(`${critical} critical${partial}`)
+  if (high > 0) return colors.yellow(`${high} high${partial}`)
+  return scan.isPartial ? colors.yellow('partial: none found') : 'no critical, no high'
 }
 
 function stateOf(release: Release, colors: Terminal['colors']): string {

@@ -57,6 +57,7 @@ export function renderScan(scan: Scan, { colors, columns }: Pick<Terminal, 'colo
     colors.dim(
       `    ${report.scanner} ${printable(report.version ?? '')}${database}, ${formatAgo(report.scannedAt, Date.now())}; ${packages} packages in ${report.targets.length} places`,
     ),
+    ...report.gaps.map((gap) => `    ${colors.yellow('!')} not looked into: ${printable(gap)}`),
     ...report.notes.map((note) => `    ${colors.yellow('!')} ${printable(note)}`),
     ...(rows.length === 0 ? [] : table(['    SEVERITY', 'ID', 'PACKAGE', 'FIXED IN', 'POLICY', 'WHAT'], rows, colors.dim, columns)),
     ...(hidden > 0 ? [colors.dim(`    ${hidden} more below what any policy is about; --all shows them`)] : []),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { labelsInstead } from '../../container-engine/blank-labels.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
@@ -16,6 +17,9 @@ const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_
 const SHARES_PER_WEIGHT = 10.24
 const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_.-]*$/
 
+/** The server does its own checks; one that an image brings would have the engine start processes as often as the image likes. */
+const NO_HEALTHCHECK = { Test: ['NONE'] } as const
+
 /** A directory of this host in a container. */
 export interface Mount {
   readonly source: string
@@ -31,6 +35,8 @@ export interface ContainerPlan {
   readonly workingDirectory: string | null
   readonly env: Readonly<Record<string, string>>
   readonly labels: Readonly<Record<string, string>>
+  /** Names of labels that the image has. */
+  readonly imageLabels: readonly string[]
   readonly cpu: CpuClass
   readonly memoryMb: number
   readonly ociRuntime: string | null
@@ -94,12 +100,14 @@ export function containerBody(plan: ContainerPlan): Record<string, unknown> {
     .digest('hex')
   return {
     ...body,
-    Labels: {
+    // Not in the digest, so that containers from before this line are still taken for what they are.
+    Healthcheck: NO_HEALTHCHECK,
+    Labels: labelsInstead(plan.imageLabels, {
       ...plan.labels,
       [LABEL.network]: plan.network,
       [LABEL.spec]: spec,
       ...(plan.port === null ? {} : { [LABEL.port]: String(plan.port) }),
-    },
+    }),
     NetworkingConfig: { EndpointsConfig: { [plan.network]: endpoint } },
   }
 }

@@ -198,6 +198,7 @@ export class ContainerLauncher {
     const { kind, id, labels, fence } = request
     return {
       image: request.image.id,
+      imageLabels: request.image.labels,
       ...request.command,
       workingDirectory: request.tree === null ? null : TREE_MOUNT,
       env: request.env,

@@ -12,6 +12,8 @@ export interface LocalImage {
   readonly exposedPorts: readonly number[]
   /** Its PATH; null where it names none. */
   readonly path: string | null
+  /** Names of its labels. */
+  readonly labels: readonly string[]
 }
 
 interface ImageFacts {
@@ -22,6 +24,7 @@ interface ImageFacts {
     readonly Cmd?: readonly string[] | null
     readonly Env?: readonly string[] | null
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null
+    readonly Labels?: Readonly<Record<string, string>> | null
   } | null
 }
 
@@ -64,6 +67,7 @@ export function localImage(facts: ImageFacts): LocalImage {
       .map((port) => Number.parseInt(port, 10))
       .sort((a, b) => a - b),
     path: path === undefined ? null : path.slice('PATH='.length),
+    labels: Object.keys(facts.Config?.Labels ?? {}),
   }
 }
 

@@ -14,7 +14,12 @@ export interface ReleaseRecord {
   /** Status of the last deployment that had it as its target. */
   readonly lastStatus: string | null
   /** The newest of its artifact. */
-  readonly scan: { readonly counts: SeverityCounts; readonly scannedAt: string; readonly deploymentId: DeploymentId } | null
+  readonly scan: {
+    readonly counts: SeverityCounts
+    readonly scannedAt: string
+    readonly isPartial: boolean
+    readonly deploymentId: DeploymentId
+  } | null
 }
 
 type Row = ReleaseRow & {
@@ -33,7 +38,7 @@ const SELECT = `select r.*,
       where d.service_environment_id = r.service_environment_id and (d.release_id = r.id or d.rollback_to = r.id)
       order by d.position desc limit 1) as last_status,
     (select jsonb_build_object('counts', jsonb_build_object('critical', s.critical, 'high', s.high, 'medium', s.medium, 'low', s.low,
-              'unknown', s.unknown), 'scannedAt', s.scanned_at, 'deploymentId', s.deployment_id)
+              'unknown', s.unknown), 'scannedAt', s.scanned_at, 'isPartial', s.gaps <> '[]', 'deploymentId', s.deployment_id)
        from scans s join service_environments se on se.project_id = s.project_id
       where se.id = r.service_environment_id
         and s.subject = (r.artifact->>'digest') || coalesce('+' || (r.artifact->>'runtimeLayer'), '')

@@ -25,6 +25,7 @@ interface ScanRow {
   targets: ScanReport['targets']
   findings: ScanReport['findings']
   notes: ScanReport['notes']
+  gaps: ScanReport['gaps']
 }
 
 /** Keeps a report. Written once per deployment; the same one again is success. Lets go of old ones that nothing kept refers to. */
@@ -35,8 +36,8 @@ export async function insertScan(
   const { report } = scan
   await tx.query(
     `insert into scans (deployment_id, project_id, subject, scanner, scanner_version, database_at, scanned_at,
-                        critical, high, medium, low, unknown, targets, findings, notes)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (deployment_id) do nothing`,
+                        critical, high, medium, low, unknown, targets, findings, notes, gaps)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict (deployment_id) do nothing`,
     [
       scan.deploymentId,
       scan.projectId,
@@ -53,6 +54,7 @@ export async function insertScan(
       JSON.stringify(report.targets),
       JSON.stringify(report.findings),
       JSON.stringify(report.notes),
+      JSON.stringify(report.gaps),
     ],
   )
   await tx.query(
@@ -110,6 +112,7 @@ function toScan(row: ScanRow): StoredScan {
       counts: { critical: row.critical, high: row.high, medium: row.medium, low: row.low, unknown: row.unknown },
       findings: row.findings,
       notes: row.notes,
+      gaps: row.gaps,
     },
   }
 }

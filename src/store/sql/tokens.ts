@@ -20,18 +20,17 @@ const SELECT = `select t.id, t.name, coalesce(m.role, t.role) as role, t.verbs, 
 const FROM = `from tokens t left join members m on m.id = t.member_id
     left join projects p on p.id = t.project_id left join environments e on e.id = t.environment_id`
 
-/** By the sha256 of the token; also notes the use, at most once a minute. */
-export async function findToken(db: Queryable, hash: Buffer): Promise<(TokenRecord & { readonly hash: Buffer }) | null> {
-  const [row] = await db.query<TokenRecord & { hash: Buffer; is_stale: boolean }>(
-    `${SELECT}, t.hash, coalesce(t.last_used_at < now() - interval '1 minute', true) as is_stale ${FROM} where t.hash = $1`,
-    [hash],
-    { name: 'find-token' },
+/** By the sha256 of the token, in hex, those of these that there are; also notes the use, at most once a minute. */
+export async function findTokens(db: Queryable, hashes: readonly string[]): Promise<ReadonlyMap<string, TokenRecord>> {
+  const rows = await db.query<TokenRecord & { hash: string; is_stale: boolean }>(
+    `${SELECT}, encode(t.hash, 'hex') as hash, coalesce(t.last_used_at < now() - interval '1 minute', true) as is_stale ${FROM}
+      where t.hash = any($1)`,
+    [hashes.map((hash) => Buffer.from(hash, 'hex'))],
+    { name: 'find-tokens' },
   )
-  if (row === undefined) return null
-  if (row.is_stale && !row.isExpired && row.revokedAt === null) {
-    await db.query('update tokens set last_used_at = now() where id = $1', [row.id])
-  }
-  return row
+  const stale = rows.filter((row) => row.is_stale && !row.isExpired && row.revokedAt === null).map((row) => row.id)
+  if (stale.length > 0) await db.query('update tokens set last_used_at = now() where id = any($1)', [stale])
+  return new Map(rows.map(({ hash, is_stale: _, ...token }) => [hash, token]))
 }
 
 /** Those of these that still count, with what they may now. */

@@ -92,6 +92,7 @@ export async function countWebhooks(tx: Queryable, serviceId: ServiceId): Promis
 /** What a request is checked with: the current secret, then the previous one while it is valid. */
 export interface WebhookSecrets {
   readonly id: string
+  readonly projectId: ProjectId
   readonly provider: WebhookProviderName
   readonly isEnabled: boolean
   /** Pull requests are decided, not ignored. */
@@ -99,23 +100,36 @@ export interface WebhookSecrets {
   readonly sealedSecrets: readonly Buffer[]
 }
 
-export async function findWebhookSecrets(db: Queryable, id: string): Promise<WebhookSecrets | null> {
-  const [row] = await db.query<{
+/** By id, those of these that there are. */
+export async function findWebhookSecrets(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, WebhookSecrets>> {
+  const rows = await db.query<{
     id: string
+    projectId: ProjectId
     provider: WebhookProviderName
     enabled: boolean
     previews: boolean
     current: Buffer | null
     previous: Buffer | null
   }>(
-    `select id, provider, enabled, preview_rules is not null as previews, sealed_secret as current, case when previous_valid_until > now() then sealed_previous_secret end as previous
-       from webhooks where id = $1`,
-    [id],
+    `select id, project_id as "projectId", provider, enabled, preview_rules is not null as previews, sealed_secret as current,
+        case when previous_valid_until > now() then sealed_previous_secret end as previous
+       from webhooks where id = any($1)`,
+    [ids],
     { name: 'find-webhook-secrets' },
   )
-  if (row === undefined) return null
-  const sealedSecrets = [row.current, row.previous].filter((secret) => secret !== null)
-  return { id: row.id, provider: row.provider, isEnabled: row.enabled, hasPreviews: row.previews, sealedSecrets }
+  return new Map(
+    rows.map(({ id, projectId, provider, enabled, previews, current, previous }) => [
+      id,
+      {
+        id,
+        projectId,
+        provider,
+        isEnabled: enabled,
+        hasPreviews: previews,
+        sealedSecrets: [current, previous].filter((secret) => secret !== null),
+      },
+    ]),
+  )
 }
 
 export interface WebhookChange {

@@ -39,6 +39,7 @@ const SCAN = {
   '--server': /^https?:\/\/.+/,
   '--severity': /^(UNKNOWN|LOW|MEDIUM|HIGH|CRITICAL)(,(UNKNOWN|LOW|MEDIUM|HIGH|CRITICAL))*$/,
   '--skip-db-update': BOOLEAN,
+  '--skip-files': /.+/,
   '--skip-java-db-update': BOOLEAN,
   '--token': /.+/,
 }
@@ -88,11 +89,14 @@ function parse([command, ...rest]) {
 const { command, flags, targets } = parse(process.argv.slice(2))
 const cache = flags.get('--cache-dir')?.[0] ?? join(process.env.HOME, '.cache/trivy')
 const metadata = join(cache, 'db/metadata.json')
-const metadataOf = () => (existsSync(metadata) ? JSON.parse(readFileSync(metadata, 'utf8')) : undefined)
+const javaMetadata = join(cache, 'java-db/metadata.json')
+const metadataOf = (file = metadata) => (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined)
 tell({ at: Date.now(), command, args: process.argv.slice(2), env: process.env, cwd: readdirSync(process.cwd()), pid: process.pid })
 
 if (command === 'version') {
-  process.stdout.write(`${JSON.stringify({ Version: plan.version ?? '0.69.3', VulnerabilityDB: metadataOf() })}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ Version: plan.version ?? '0.69.3', VulnerabilityDB: metadataOf(), JavaDB: metadataOf(javaMetadata) })}\n`,
+  )
   process.exit(0)
 }
 if (targets.length !== 1) usage('multiple targets cannot be specified')
@@ -103,10 +107,12 @@ if (command !== 'image' && !existsSync(targets[0])) fatal(`run error: fs scan er
 
 if (command === 'image' && plan.asksEngine === true) await inspectImage(targets[0])
 if (!isServed) await prepareDatabase()
+if (plan.failing?.includes(command)) fatal(`run error: ${command} scan error: scan error: ${plan.failing[0]} was told to fail`)
+if (command === 'rootfs' || command === 'image') prepareJavaDatabase()
 const unlock = command === 'image' && !isServed && (flags.get('--cache-backend')?.[0] ?? 'fs') === 'fs' ? lockCache() : () => {}
 process.stderr.write('2026-11-20T08:30:00Z\tINFO\t[vuln] Vulnerability scanning is enabled\n')
 for (const line of plan.stderr ?? []) process.stderr.write(`${line}\n`)
-if (plan.sleepMs !== undefined) await sleep(plan.sleepMs)
+if (plan.sleepMs !== undefined && (plan.sleepsIn ?? command) === command) await sleep(plan.sleepMs)
 if (plan.killedBy !== undefined) process.kill(process.pid, plan.killedBy)
 unlock()
 if (plan.exitCode !== undefined) process.exit(plan.exitCode)
@@ -143,7 +149,35 @@ function lockCache() {
   return () => unlinkSync(file)
 }
 
+/** As the analyzer of Java archives does: the database is opened for the first archive that is met. */
+function prepareJavaDatabase() {
+  const isSkipped = ['jar', 'war', 'par', 'ear'].every((ending) => flags.get('--skip-files')?.includes(`**/*.${ending}`))
+  const hasArchive =
+    command === 'image' ? plan.imageHasJar === true : readdirSync(targets[0], { recursive: true }).some((name) => /\.[jwpe]ar$/.test(name))
+  if (isSkipped || !hasArchive || metadataOf(javaMetadata) !== undefined) return
+  const wrapped = `run error: ${command} scan error: scan error: scan failed: failed analysis: post analysis error: post analysis error: Unable to initialize the Java DB: Java DB update failed:`
+  if (flags.has('--skip-java-db-update')) fatal(`${wrapped} '--skip-java-db-update' cannot be specified on the first run`)
+  if (plan.javaDatabaseIsDown === true) fatal(`${wrapped} OCI artifact error: failed to download Java DB: dial tcp: no such host`)
+  mkdirSync(dirname(javaMetadata), { recursive: true })
+  writeFileSync(javaMetadata, JSON.stringify({ Version: 1, UpdatedAt: new Date().toISOString(), DownloadedAt: new Date().toISOString() }))
+}
+
+/** A file that bbolt maps and that ends too early: Go's runtime ends the program, with a stack of all goroutines. */
+function crash() {
+  const frames = Array.from(
+    { length: 60 },
+    (_, at) => `go.etcd.io/bbolt.(*DB).page(${at})\n\t/go/pkg/mod/go.etcd.io/bbolt/db.go:${at} +0x17c\n`,
+  )
+  process.stderr.write(
+    `unexpected fault address 0x7f82fed68008\nfatal error: fault\n[signal SIGBUS: bus error]\n\n${frames.join('')}main.main()\n\tmain.go:50 +0x17c\n`,
+  )
+  process.exit(2)
+}
+
 async function prepareDatabase() {
+  if (plan.database === 'truncated') crash()
+  if (plan.database === 'random')
+    fatal('run error: init error: DB error: error in vulnerability DB initialize: failed to open db: invalid database')
   if (flags.has('--skip-db-update')) {
     if (metadataOf() === undefined) fatal('run error: init error: DB error: --skip-db-update cannot be specified on the first run')
     return
