@@ -9,7 +9,7 @@ import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment, mergeFacts } from '../store/sql/deployments.ts'
 import { appendEvents } from '../store/sql/events.ts'
 import { adoptInstances, markStandby, removeOtherInstances, saveInstances } from '../store/sql/instances.ts'
-import { assertFence, type Lease, takeLease } from '../store/sql/leases.ts'
+import { assertFence, endLease, type Lease, takeLease } from '../store/sql/leases.ts'
 import { setLive } from '../store/sql/live.ts'
 import { closeStageRun, openStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { insertRelease } from '../store/sql/releases.ts'
@@ -63,7 +63,7 @@ export async function commitStage(
   if (next === null) {
     events.push(event(work, 'deployment.settled', settledMessage(work), {}, true))
     await updateDeployment(tx, deployment.id, { facts, settled: true, statusReason: settledMessage(work) })
-    await tx.query('delete from leases where deployment_id = $1', [deployment.id])
+    await endLease(tx, deployment.id)
     await appendEvents(tx, events)
     return null
   }
@@ -258,7 +258,7 @@ export async function commitEnding(tx: Queryable, work: Work, instances: readonl
   assertMove(deployment.status, verdict)
   await saveInstances(tx, instances)
   await updateDeployment(tx, deployment.id, { status: verdict, settled: true, isSlotFree: true })
-  await tx.query('delete from leases where deployment_id = $1', [deployment.id])
+  await endLease(tx, deployment.id)
   const type: EventType = verdict === 'failed' ? 'deployment.failed' : 'deployment.canceled'
   const data = deployment.error === null ? {} : { code: deployment.error.code, hint: deployment.error.hint, stage: deployment.error.stage }
   await appendEvents(tx, [event(work, type, deployment.statusReason, data, true)])

@@ -14,7 +14,7 @@ import { type Readiness, waitReady } from '../stages/wait-ready.ts'
 import { isTransient, type Queryable } from '../store/database.ts'
 import { lockServiceEnvironment, type ServiceEnvironment } from '../store/sql/catalog.ts'
 import { appendEvents } from '../store/sql/events.ts'
-import { listInstances, saveInstances } from '../store/sql/instances.ts'
+import { countInstancesAt, listInstances, saveInstances } from '../store/sql/instances.ts'
 import { nextFence } from '../store/sql/leases.ts'
 import { isAtRest, type Leaving, listLeaving, listMisscaled, type Misscaled } from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
@@ -178,11 +178,7 @@ function firstFree(taken: readonly number[]): number {
 
 /** An id is used once: removed instances of that index keep theirs. */
 async function nextAttempt(tx: Queryable, deploymentId: DeploymentId, index: number): Promise<number> {
-  const [row] = await tx.query<{ count: number }>('select count(*) as count from instances where deployment_id = $1 and index = $2', [
-    deploymentId,
-    index,
-  ])
-  return LIMITS.verifyAttempts + (row?.count ?? 0)
+  return LIMITS.verifyAttempts + (await countInstancesAt(tx, deploymentId, index))
 }
 
 /** What is on the route stays; an instance that the health monitor has taken off it, to restart it, is not put back by us (I2). */

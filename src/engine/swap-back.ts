@@ -13,7 +13,7 @@ import { lockServiceEnvironment } from '../store/sql/catalog.ts'
 import { findDeployment } from '../store/sql/deployments.ts'
 import { appendEvents } from '../store/sql/events.ts'
 import { markStandby, saveInstances } from '../store/sql/instances.ts'
-import { assertFence, assertOwned, type Lease, nextFence, takeLease } from '../store/sql/leases.ts'
+import { assertFence, assertOwned, endLease, type Lease, nextFence, takeLease } from '../store/sql/leases.ts'
 import { setLiveBack } from '../store/sql/live.ts'
 import { clearVerdict, closeStageRun, updateDeployment } from '../store/sql/progress.ts'
 import { findRelease } from '../store/sql/releases.ts'
@@ -207,7 +207,7 @@ async function settle(dependencies: EngineDependencies, work: Work): Promise<voi
     )
     await markStandby(tx, target.id, deployment.id, deployment.facts.config?.deploy.standbyMs ?? 0)
     await updateDeployment(tx, deployment.id, { settled: true })
-    await tx.query('delete from leases where deployment_id = $1', [deployment.id])
+    await endLease(tx, deployment.id)
     await appendEvents(tx, [event(work, 'deployment.failed', deployment.statusReason, { code: 'BAKE_FAILED' }, true)])
   })
 }

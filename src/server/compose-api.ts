@@ -8,6 +8,7 @@ import { packTree } from '../core/pack-tree.ts'
 import type { Keyring } from '../core/seal.ts'
 import { isRecognisable } from '../core/secret-forms.ts'
 import { walkTree } from '../core/walk-tree.ts'
+import { hostFor } from '../domain/host-name.ts'
 import type { Edge } from '../edge/edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { explainRollback } from '../engine/explain-rollback.ts'
@@ -61,7 +62,7 @@ export function composeApi(
     trustedProxies: settings.trustedProxies,
     ratesPerMinute: { perToken: settings.apiRequestsPerMinute, anonymous: LIMITS.anonymousPerMinute, failures: LIMITS.failuresPerMinute },
     urlOf: (host) => parts.edge.urlOf(host, ''),
-    hostFor: (names) => hostFor(names, settings.domain),
+    hostFor: (names) => hostFor(names, DEFAULT_NAMES, settings.domain),
     uploads: parts.uploads,
     validateSource: (source) => {
       const fetcher = drivers.sources[source.kind]
@@ -133,11 +134,4 @@ function composeCaches({ runtimeLayers }: Drivers, caches: BuildCaches, isWorkin
       }
     },
   }
-}
-
-/** `<service>.<domain>`, with what differs from the defaults in between: `api-staging`, `api-shop`, `api-staging-shop`. */
-export function hostFor(names: { project: string; environment: string; service: string }, domain: string): string {
-  const environment = names.environment === DEFAULT_NAMES.environment ? [] : [names.environment]
-  const project = names.project === DEFAULT_NAMES.project ? [] : [names.project]
-  return `${[names.service, ...environment, ...project].join('-')}.${domain}`
 }

@@ -22,14 +22,15 @@ import { composeTriggers } from './compose-hooks.ts'
 import { Duty } from './duty.ts'
 import { openNotices } from './notices.ts'
 import type { OpenEngine } from './open-engine.ts'
+import type { Stops } from './stop-order.ts'
 
 /** Everything that happens by itself, in the order in which it begins; one server of a node does it at a time. */
-export async function composeDuty(settings: Settings, opened: OpenEngine, stops: (() => Promise<unknown>)[]) {
+export async function composeDuty(settings: Settings, opened: OpenEngine, stops: Stops) {
   const { engine, front, trees, beginContainers } = opened
   const { database, owner, logger } = engine
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
-  stops.push(notices.close)
+  stops.set('notices', notices.close)
   const sender = { ...engine, urlOf: (host: string) => front.edge.urlOf(host, ''), reach: settings.outgoing }
   const triggers = composeTriggers(settings, engine)
   const decider = createDecider(triggers)

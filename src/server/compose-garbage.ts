@@ -1,6 +1,7 @@
 import type { ApiDependencies } from '../api/dependencies.ts'
 import type { Settings } from '../config/settings.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { DeploymentId } from '../domain/ids.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { collectGarbage } from '../engine/garbage.ts'
 import { listGarbageRuns } from '../store/sql/garbage.ts'
@@ -11,9 +12,13 @@ export function buildCacheBytes(settings: Settings): number {
   return settings.buildCacheMb * 1024 ** 2
 }
 
-/** Clearing up as the API offers it; a disk that is full takes the build cache too. */
+/** What is done when a disk is full: the build cache goes too. `except`: the deployment that wants the room. */
+export function relieveDisk(engine: EngineDependencies, except: DeploymentId | null): Promise<unknown> {
+  return collectGarbage(engine, { reason: 'disk', isDryRun: false, buildCacheBytes: 0, except })
+}
+
+/** Clearing up as the API offers it. */
 export function composeGarbage(settings: Settings, engine: EngineDependencies, disk: DiskWatch): ApiDependencies['garbage'] {
-  disk.relieve = (deployment) => collectGarbage(engine, { reason: 'disk', isDryRun: false, buildCacheBytes: 0, except: deployment })
   return {
     collect: async (isDryRun) => {
       const keep = buildCacheBytes(settings)

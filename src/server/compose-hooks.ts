@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
-import type { ApiDependencies, HookReading, HookRequest } from '../api/dependencies.ts'
+import type { ApiDependencies } from '../api/dependencies.ts'
 import type { Settings } from '../config/settings.ts'
-import { ShiplockError, toShiplockError } from '../core/errors.ts'
+import { ShiplockError } from '../core/errors.ts'
 import { checkUrl } from '../core/outgoing.ts'
 import { previewHost } from '../domain/preview.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { type SenderDependencies, sendTestNotification } from '../engine/outbox/sender.ts'
 import { sourceCredentials } from '../engine/source-credentials.ts'
 import type { TriggerDependencies } from '../engine/triggers/dependencies.ts'
+import { readHook } from '../sources/webhooks/read-hook.ts'
 import { compileTrigger } from '../sources/webhooks/trigger-matchers.ts'
-import type { Webhook } from '../sources/webhooks/webhook.ts'
 import { createWebhooks } from '../sources/webhooks/webhooks.ts'
 import { DEFAULT_NAMES } from './default-names.ts'
 
@@ -27,26 +27,6 @@ export function composeHooks(
     publicUrl: settings.publicUrl,
     assertCallable: (url) => void checkUrl(url, settings.outgoing),
     testNotification: (id) => sendTestNotification(sender, id),
-  }
-}
-
-/** Nothing is parsed before it is known who sent it. */
-export function readHook(webhook: Webhook, request: HookRequest): HookReading {
-  const verdict = webhook.verify(request)
-  if (!verdict.isAccepted) return { kind: 'refused', code: verdict.code, reason: `${verdict.reason}. ${verdict.hint}` }
-  const { headers, rawBody } = request
-  const about = { identity: webhook.identify(headers, rawBody), secret: verdict.secret }
-  try {
-    return { kind: 'read', event: webhook.parse(headers, rawBody), ...about }
-  } catch (error) {
-    const known = toShiplockError(error)
-    // Its advice is about the content type of the webhook at the host, and 415 is what says so to programs.
-    const isType = /form-encoded|content type/.test(known.message)
-    return {
-      kind: 'unreadable',
-      error: isType ? new ShiplockError('MEDIA_TYPE_UNSUPPORTED', known.message, { hint: known.hint }) : known,
-      ...about,
-    }
   }
 }
 

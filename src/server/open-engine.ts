@@ -14,8 +14,10 @@ import type { Drivers } from '../stages/stage.ts'
 import { composeDrivers } from './compose-drivers.ts'
 import { composeEdge } from './compose-edge.ts'
 import { composeEngine, composeRuntime } from './compose-engine.ts'
+import { relieveDisk } from './compose-garbage.ts'
 import { DiskWatch } from './disk-watch.ts'
 import type { Identity } from './open-identity.ts'
+import type { Stops } from './stop-order.ts'
 
 export type OpenEngine = Awaited<ReturnType<typeof openEngine>>
 
@@ -23,7 +25,7 @@ export type OpenEngine = Awaited<ReturnType<typeof openEngine>>
  * Every driver, and the engine over them. `settings` are those of the node: what stands in its directory is shared with the servers beside
  * this one, and changed by the one of them that works. Nothing is begun here.
  */
-export async function openEngine(settings: Settings, logger: Logger, identity: Identity, stops: (() => Promise<unknown>)[]) {
+export async function openEngine(settings: Settings, logger: Logger, identity: Identity, stops: Stops) {
   const { database, owner, keyring: sealer } = identity
   const shared = settings.dataDirectory
   const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger })
@@ -33,7 +35,7 @@ export async function openEngine(settings: Settings, logger: Logger, identity: I
   const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, logger })
   const containerEngine = await composeEngine(settings)
   const { runtime, containers, ...engineParts } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
-  stops.push(() => engineParts.stop())
+  stops.set('container engine', () => engineParts.stop())
   const caches = createBuildCaches({ directory: join(shared, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
   const images =
     containerEngine === null || containers === null ? null : createEngineImageStore(containerEngine, containers.owner, containers)
@@ -61,6 +63,7 @@ export async function openEngine(settings: Settings, logger: Logger, identity: I
     buildTimeoutMs: settings.buildTimeoutMs,
     resolveVariables: (layers, builtins) => resolveVariables({ layers, builtins }).env,
   }
+  disk.relieve = (deployment) => relieveDisk(engine, deployment)
   await mkdir(join(engine.workDirectory, 'deployments'), { recursive: true, mode: 0o711 })
   return { engine, front, sandbox, uploads, trees, containerEngine, beginContainers: engineParts.begin, caches, disk }
 }

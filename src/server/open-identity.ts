@@ -21,8 +21,7 @@ import { openDatabase } from '../store/postgres.ts'
 import type { Owner } from '../store/sql/leases.ts'
 import { registerServer } from '../store/sql/servers.ts'
 import { joinNode } from './node.ts'
-
-type Stops = (() => Promise<unknown>)[]
+import type { Stops } from './stop-order.ts'
 
 const DATABASE_KEEPER_PERIOD_MS = 1000
 
@@ -52,9 +51,9 @@ async function openStore(
   const embedded = settings.databaseUrl === null ? await startEmbedded({ dataDirectory: settings.dataDirectory, logger }) : null
   const connection = embedded === null ? { url: settings.databaseUrl ?? '' } : embedded.connection
   // A start that fails, here or later, leaves nothing behind that it brought up itself.
-  stops.push(async () => (embedded?.adopted === false ? embedded.stop() : undefined))
+  stops.set('embedded database', async () => (embedded?.adopted === false ? embedded.stop() : undefined))
   const database = openDatabase({ connection, poolMax: LIMITS.databaseConnections, logger })
-  stops.push(() => database.close())
+  stops.set('database connections', () => database.close())
   await migrate(database)
   return { database, embedded }
 }

@@ -10,6 +10,7 @@ import { composeApi } from './compose-api.ts'
 import { composeDuty } from './compose-duty.ts'
 import { openEngine } from './open-engine.ts'
 import { keepDatabase, openIdentity } from './open-identity.ts'
+import { Stops } from './stop-order.ts'
 
 /** A server whose parts all run. */
 export interface RunningServer {
@@ -22,31 +23,22 @@ export interface RunningServer {
 
 /** Builds every part, starts them in order, stops them in reverse. */
 export async function startServer(settings: Settings, logger: Logger): Promise<RunningServer> {
-  const stops: (() => Promise<unknown>)[] = []
-  const stopAll = async () => {
-    for (const stop of [...stops].reverse()) await stop().catch((error: unknown) => logger.warn('a part did not stop cleanly', { error }))
-    stops.length = 0
-  }
+  const stops = new Stops(logger)
   try {
-    return await assemble(settings, logger, stops, stopAll)
+    return await assemble(settings, logger, stops)
   } catch (error) {
-    await stopAll()
+    await stops.run().catch(() => {})
     throw error
   }
 }
 
-async function assemble(
-  settings: Settings,
-  logger: Logger,
-  stops: (() => Promise<unknown>)[],
-  stopAll: () => Promise<void>,
-): Promise<RunningServer> {
+async function assemble(settings: Settings, logger: Logger, stops: Stops): Promise<RunningServer> {
   if (settings.crashAt !== null) armCrashPoint(settings.crashAt)
   const data = settings.dataDirectory
   // Others may pass through (the database's and the apps' users must), nobody but us may look around.
   await mkdir(data, { recursive: true, mode: 0o711 })
   const lock = await acquireDirectoryLock(data)
-  stops.push(() => lock.release())
+  stops.set('directory lock', () => lock.release())
 
   const identity = await openIdentity(settings, logger, stops)
   const { database, embedded, node, keyring, rotation } = identity
@@ -59,33 +51,30 @@ async function assemble(
   const apiServer = createApiServer(settings.apiListen, createApi(forApi), { announceIn: data, trustedProxies: settings.trustedProxies })
   // Both listeners before any work: a port that is taken ends the start with nothing done.
   await apiServer.start()
-  stops.push(() => apiServer.stop())
+  stops.set('api', () => apiServer.stop())
   if (settings.hooksListen !== null) {
     const hooksServer = createApiServer(settings.hooksListen, createHooksApi(forApi), { trustedProxies: settings.trustedProxies })
     await hooksServer.start()
-    stops.push(() => hooksServer.stop())
+    stops.set('hooks listener', () => hooksServer.stop())
   }
-  stops.push(() => front.stop())
+  stops.set('edge connection', () => front.stop())
   await rotation.start()
-  stops.push(() => rotation.stop())
-  stops.push(() => duty.stop())
+  stops.set('key rotation', () => rotation.stop())
+  stops.set('duty', () => duty.stop())
   await duty.start()
   if (!duty.isWorking)
     logger.info('standing by: another server of this node works', { node: node.directory, edge: formatListenAddress(node.edgeListen) })
-  if (embedded !== null) stops.push(await keepDatabase(settings, logger, database))
+  if (embedded !== null) stops.set('database keeper', await keepDatabase(settings, logger, database))
 
   return {
     apiUrl: apiServer.address.url,
     edgeUrl: front.edge.urlOf(settings.domain, ''),
     tokenPath: identity.tokenPath,
     stop: async (scope) => {
-      // The database is the last to go: until then every part may still write down what it did.
-      const [releaseLock] = stops.splice(0, 3)
       ending.isOfEverything = scope === 'everything'
-      await stopAll()
-      await database.close()
-      await embedded?.stop()
-      await releaseLock?.()
+      // One that was adopted is left alone by a start that fails, but a server that ran takes it along.
+      stops.set('embedded database', async () => embedded?.stop())
+      await stops.run()
     },
   }
 }

@@ -114,7 +114,7 @@ async function revisit(dependencies: TriggerDependencies, tx: Queryable, head: H
     await saveHead(tx, target.id, { ...head, verdict: 'skipped', code: 'known', reason, isFinal: true, deploymentId: made?.id ?? null })
     return true
   }
-  const delivery = head.deliveryId === null ? null : await findDeliveryById(tx, head.deliveryId)
+  const delivery = head.deliveryId === null ? null : await findDelivery(tx, null, head.deliveryId)
   const event = delivery?.parsed?.kind === 'push' ? delivery.parsed : eventOf(head)
   const push = { event, deliveryId: head.deliveryId, provider: head.provider ?? '', repository: head.repository, foundBy: head.foundBy }
   const decision = await decidePush(dependencies, tx, target, { ...push, isAgain: true })
@@ -126,11 +126,6 @@ async function revisit(dependencies: TriggerDependencies, tx: Queryable, head: H
   if (delivery !== null) await amend(tx, delivery.id, delivery.decisions, decision)
   dependencies.logger.info('a push that waited was decided', { ...logged(event, [decision]) })
   return decision.final
-}
-
-async function findDeliveryById(tx: Queryable, id: string) {
-  const [row] = await tx.query<{ webhook_id: string }>('select webhook_id from webhook_deliveries where id = $1', [id])
-  return row === undefined ? null : findDelivery(tx, row.webhook_id, id)
 }
 
 /** The delivery that set it off says what became of it. */

@@ -14,7 +14,7 @@ describe('I9: a payload is refused, with what to do about it,', () => {
     ['as text', '{}', { 'content-type': 'text/plain' }],
   ])('when it is form-encoded: %s', (_, body, headers) => {
     expect(() => read(body, headers)).toThrow(
-      expect.objectContaining({ code: 'INPUT_INVALID', hint: expect.stringContaining('application/json') }),
+      expect.objectContaining({ code: 'MEDIA_TYPE_UNSUPPORTED', hint: expect.stringContaining('application/json') }),
     )
   })
 

@@ -12,10 +12,10 @@ export function readPayload(headers: WebhookHeaders, rawBody: Buffer): Fields {
   if (rawBody.length > LIMITS.webhookBodyBytes) throw invalid(`the body is larger than ${LIMITS.webhookBodyBytes} bytes`)
   const type = firstHeader(headers, ['content-type'])?.split(';')[0]?.trim().toLowerCase() ?? null
   if (type === 'application/x-www-form-urlencoded' || rawBody.subarray(0, 8).toString('latin1') === 'payload=') {
-    throw invalid('the payload is form-encoded', USE_JSON)
+    throw unsupported('the payload is form-encoded')
   }
   if (type !== null && type !== 'application/json' && !/^application\/[\w.-]+\+json$/.test(type)) {
-    throw invalid('the content type is not application/json', USE_JSON)
+    throw unsupported('the content type is not application/json')
   }
   checkShape(rawBody)
   let value: unknown
@@ -25,6 +25,11 @@ export function readPayload(headers: WebhookHeaders, rawBody: Buffer): Fields {
     throw invalid('the body is not JSON in UTF-8')
   }
   return fieldsOf(value, 'payload')
+}
+
+/** 415 is what says so to programs. */
+function unsupported(message: string): ShiplockError {
+  return new ShiplockError('MEDIA_TYPE_UNSUPPORTED', `webhook: ${message}`, { hint: USE_JSON })
 }
 
 const QUOTE = 0x22

@@ -38,7 +38,7 @@ export interface Webhook {
   verify(request: WebhookRequest): Verdict
   /** Never throws. */
   identify(headers: WebhookHeaders, rawBody: Buffer): DeliveryIdentity
-  /** Throws INPUT_INVALID with what is wrong and where, and nothing else. */
+  /** Throws INPUT_INVALID, or MEDIA_TYPE_UNSUPPORTED, with what is wrong and where, and nothing else. */
   parse(headers: WebhookHeaders, rawBody: Buffer): WebhookEvent
   /** The headers under which this host would send `rawBody`: for `webhook test` and replays. */
   sign(delivery: OutgoingDelivery): Record<string, string>

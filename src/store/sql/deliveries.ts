@@ -151,13 +151,14 @@ export async function listDeliveries(
   )
 }
 
+/** `webhookId`: of that webhook only; null = whichever it came by. */
 export async function findDelivery(
   db: Queryable,
-  webhookId: string,
+  webhookId: string | null,
   id: string,
 ): Promise<(DeliveryRecord & { readonly parsed: WebhookEvent | null; readonly bodyDigest: string }) | null> {
   const [row] = await db.query<DeliveryRecord & { parsed: WebhookEvent | null; bodyDigest: string }>(
-    `select ${COLUMNS}, d.parsed, d.body_digest as "bodyDigest" from webhook_deliveries d where d.webhook_id = $1 and d.id = $2`,
+    `select ${COLUMNS}, d.parsed, d.body_digest as "bodyDigest" from webhook_deliveries d where ($1::text is null or d.webhook_id = $1) and d.id = $2`,
     [webhookId, id],
   )
   return row ?? null

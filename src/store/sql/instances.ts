@@ -19,6 +19,15 @@ export async function findInstance(db: Queryable, id: InstanceId): Promise<Insta
   return row === undefined ? null : toInstance(row)
 }
 
+/** How many instances that index of a deployment has had, removed ones too. */
+export async function countInstancesAt(db: Queryable, deploymentId: DeploymentId, index: number): Promise<number> {
+  const [row] = await db.query<{ count: number }>('select count(*) as count from instances where deployment_id = $1 and index = $2', [
+    deploymentId,
+    index,
+  ])
+  return row?.count ?? 0
+}
+
 /** Writes rows as a stage left them; a new id (a replacement made by verify) is added. */
 export async function saveInstances(tx: Queryable, instances: readonly Instance[]): Promise<void> {
   const written = instances.map((instance) =>

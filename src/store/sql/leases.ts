@@ -29,6 +29,11 @@ export async function takeLease(tx: Queryable, deploymentId: DeploymentId, owner
   return row.fence
 }
 
+/** The deployment has settled: nobody works on it any more. */
+export async function endLease(tx: Queryable, deploymentId: DeploymentId): Promise<void> {
+  await tx.query('delete from leases where deployment_id = $1', [deploymentId])
+}
+
 /** Locks the lease row and refuses anybody whose fence is not the present one (I6). First statement of every writing transaction. */
 export async function assertFence(tx: Queryable, lease: Lease): Promise<void> {
   const [row] = await tx.query<{ fence: number }>('select fence from leases where deployment_id = $1 for update', [lease.deploymentId], {

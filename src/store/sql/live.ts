@@ -1,5 +1,6 @@
 import type { DeploymentId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { Queryable } from '../database.ts'
+import { endLease } from './leases.ts'
 
 /** A deployment that another one took the place of. */
 export interface Replaced {
@@ -48,7 +49,7 @@ async function endReplaced(
     `update stage_runs set outcome = 'canceled', reason = $2, finished_at = clock_timestamp() where deployment_id = $1 and finished_at is null`,
     [id, message],
   )
-  await tx.query('delete from leases where deployment_id = $1', [id])
+  await endLease(tx, id)
   return ended === undefined ? null : { id, hadSettled: ended.settled }
 }
 
