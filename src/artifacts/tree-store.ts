@@ -101,7 +101,7 @@ async function put(directory: string, tree: string, turns: Turns): Promise<TreeA
   const place = join(directory, 'incoming', randomBytes(8).toString('hex'))
   await mkdir(place, { mode: 0o711 })
   try {
-    refuseLeavingLink(await walkTree(tree))
+    await refuseLeavingLink(await walkTree(tree))
     const inside = await take(tree, join(place, 'tree'))
     const entries = await own(inside)
     const summary = await treeDigest(inside, entries)
@@ -122,8 +122,8 @@ async function put(directory: string, tree: string, turns: Turns): Promise<TreeA
   }
 }
 
-function refuseLeavingLink(entries: readonly TreeEntry[]): void {
-  const leaving = findLeavingLink(entries)
+async function refuseLeavingLink(entries: readonly TreeEntry[]): Promise<void> {
+  const leaving = await findLeavingLink(entries)
   if (leaving === null) return
   throw new ShiplockError('BUILD_FAILED', `${leaving.path} is a link that leaves the artifact (to ${leaving.target})`, {
     details: { path: leaving.path, target: leaving.target },

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { LIMITS } from '../core/limits.ts'
 import { DIALECTS } from './dialects/dialects.ts'
 import { manifestSchema } from './manifest/schema.ts'
 import { serviceDefaults } from './service-defaults.ts'
@@ -8,7 +9,7 @@ import { settingFileKey } from './settings.ts'
 
 /** The tables of docs/configuration.md that are printed from the code, by the name of their markers. */
 export function documentationTables(): Readonly<Record<string, string>> {
-  return { keys: keysTable(), settings: settingsTable(), files: filesTable() }
+  return { keys: keysTable(), settings: settingsTable(), files: filesTable(), bounds: boundsTable() }
 }
 
 /** Replaces what stands between `<!-- name -->` and `<!-- /name -->`. A missing marker is a mistake in the document. */
@@ -39,6 +40,25 @@ function filesTable(): string {
     ['Order', 'File', 'Kind'],
     DIALECTS.map((dialect, index) => [String(index + 1), dialect.fileNames.map((name) => `\`${name}\``).join(' or '), dialect.name]),
   )
+}
+
+const BOUNDS: readonly (readonly [what: string, bound: number, unit: string])[] = [
+  ['a configuration file', LIMITS.configBytes / 1024, 'KiB'],
+  ['its keys and list items, together', LIMITS.configNodes, ''],
+  ['its levels', LIMITS.configDepth, ''],
+  ['services in it', LIMITS.services, ''],
+  ['items of one list', LIMITS.configListItems, ''],
+  ['one pattern (`deployFiles`, `cache`, `watch`, a line of an ignore file)', LIMITS.patternCharacters, 'characters'],
+  ['ways that the braces of one pattern make', LIMITS.patternAlternatives, ''],
+  ['one `.gitignore` or `.deployignore`', LIMITS.ignoreFileBytes / 1024, 'KiB'],
+  ['rules of one', LIMITS.ignoreFileRules, ''],
+  ['steps of one list of patterns against one tree', LIMITS.matchSteps, ''],
+  ['steps of `trigger.watch` against the paths of one push', LIMITS.triggerMatchSteps, ''],
+]
+
+function boundsTable(): string {
+  const rows = BOUNDS.map(([what, bound, unit]) => [what, `${bound.toLocaleString('en')} ${unit}`.trim()])
+  return table(['What', 'At most'], rows)
 }
 
 /** Every key of a service with its default, as `config explain` would show an empty file, and its description in the schema. */

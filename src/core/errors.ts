@@ -40,6 +40,12 @@ export const ERRORS = {
     exit: 2,
     hint: 'List what is not needed in .deployignore, or raise the limit on the server.',
   },
+  WORK_TOO_LARGE: {
+    actor: 'user',
+    http: 422,
+    exit: 2,
+    hint: 'Use fewer or plainer patterns; docs/configuration.md has the bounds.',
+  },
   // ── access
   UNAUTHORIZED: {
     actor: 'user',

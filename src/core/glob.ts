@@ -1,127 +1,110 @@
+import type { Meter } from './bounded-work.ts'
+import { ShiplockError } from './errors.ts'
+import { compileAutomaton, type GlobAutomaton } from './glob-automaton.ts'
+import { LIMITS } from './limits.ts'
+import type { PathText } from './path-text.ts'
+
 /**
- * Path patterns in time linear in pattern × path, whatever they hold: patterns come from repositories (I9), and a regular expression
+ * Path patterns whose work is known before it is done, whatever they hold: patterns come from repositories (I9), and a regular expression
  * made from `*a*a*a*b` can stop the server for hours. `*` and `?` stay within a name and match dots, `**` spans names,
  * `[a-z]` and `[!a]` are classes, `\` takes the next character literally, `{a,b}` alternates (expanded, at most 64 ways).
  */
-export type Glob = (names: readonly string[]) => boolean
-
-const ALTERNATIVES_MAX = 64
-
-type Token = { readonly kind: 'one'; readonly accepts: (character: string) => boolean } | { readonly kind: 'many' }
-type Part = readonly Token[] | '**'
-
-/** The pattern as names, as split by `/`. No name of it may be empty. */
-export function compileGlob(pattern: string): Glob {
-  const ways = expandBraces(pattern).map((way) => way.split('/').map(compileName))
-  return (names) => ways.some((parts) => matchParts(parts, names))
+export interface Glob {
+  /** The text that it matches, and nothing else; null when it has wildcards. */
+  readonly literal: string | null
+  matches(path: PathText, meter: Meter): boolean
+  /** For how many of the first names it matches, fewest first; 0 = none of them. */
+  matchingStarts(path: PathText, meter: Meter): ReadonlySet<number>
+  /** The same for the last names. */
+  matchingEnds(path: PathText, meter: Meter): ReadonlySet<number>
 }
 
-/** `a{b,c}d` as `abd` and `acd`; braces without a comma stay as they are. */
-function expandBraces(pattern: string): string[] {
+/** Why this pattern can't be used; null when it can. */
+export function patternProblem(pattern: string): string | null {
+  if (pattern.length > LIMITS.patternCharacters) return `is longer than ${LIMITS.patternCharacters} characters`
+  if (expandBraces(pattern) === null)
+    return `has more than ${LIMITS.patternAlternatives} alternatives, or they are longer than ${LIMITS.patternExpandedCharacters} characters`
+  return null
+}
+
+export interface GlobOptions {
+  /** Everything below what matches is matched too. */
+  readonly below?: boolean
+  /** False where a brace is a brace. Default true. */
+  readonly braces?: boolean
+}
+
+/** The pattern as names, as split by `/`. No name of it may be empty; `''` is the root. @throws CONFIG_INVALID */
+export function compileGlob(pattern: string, { below = false, braces = true }: GlobOptions = {}): Glob {
+  const ways = pattern.length > LIMITS.patternCharacters ? null : braces ? expandBraces(pattern) : [pattern]
+  if (ways === null) {
+    const shown = JSON.stringify(pattern.length > SHOWN_LENGTH ? `${pattern.slice(0, SHOWN_LENGTH)}…` : pattern)
+    throw new ShiplockError('CONFIG_INVALID', `the pattern ${shown} ${patternProblem(pattern)}`)
+  }
+  return new Alternatives(below ? ways.map((way) => (way === '' ? '**' : `${way}/**`)) : ways)
+}
+const SHOWN_LENGTH = 60
+
+class Alternatives implements Glob {
+  readonly literal: string | null
+  readonly #forward: readonly GlobAutomaton[]
+  readonly #ways: readonly string[]
+  /** Made when first asked for. */
+  #backward: readonly GlobAutomaton[] | null = null
+
+  constructor(ways: readonly string[]) {
+    this.#ways = ways
+    this.#forward = ways.map((way) => compileAutomaton(way, 'forward'))
+    this.literal = this.#forward.length === 1 ? (this.#forward[0]?.literal ?? null) : null
+  }
+
+  matches(path: PathText, meter: Meter): boolean {
+    return this.#forward.some((way) => way.matches(path, meter))
+  }
+
+  matchingStarts(path: PathText, meter: Meter): ReadonlySet<number> {
+    return new Set(this.#forward.flatMap((way) => way.boundaries(path.codes, meter)))
+  }
+
+  matchingEnds(path: PathText, meter: Meter): ReadonlySet<number> {
+    this.#backward ??= this.#ways.map((way) => compileAutomaton(way, 'backward'))
+    return new Set(this.#backward.flatMap((way) => way.boundaries(path.reversedCodes, meter)))
+  }
+}
+
+/** `a{b,c}d` as `abd` and `acd`, inner braces first; braces without a comma stay as they are. Null when it is too many. */
+function expandBraces(pattern: string): string[] | null {
   const done: string[] = []
   const pending = [pattern]
-  for (let next = pending.pop(); next !== undefined && done.length + pending.length < ALTERNATIVES_MAX; next = pending.pop()) {
-    const match = /^((?:[^\\{]|\\[\s\S])*?)\{((?:[^\\{},]|\\[\s\S])*(?:,(?:[^\\{},]|\\[\s\S])*)+)\}([\s\S]*)$/.exec(next)
-    if (match === null) {
-      done.push(next)
-      continue
-    }
-    const [, before = '', choices = '', after = ''] = match
-    for (const choice of choices.split(',')) pending.push(`${before}${choice}${after}`)
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const group = findGroup(next)
+    if (group === null) done.push(next)
+    else for (const choice of group.choices) pending.push(`${next.slice(0, group.start)}${choice}${next.slice(group.end)}`)
+    if (done.length + pending.length > LIMITS.patternAlternatives) return null
+    if (done.reduce((sum, way) => sum + way.length, 0) > LIMITS.patternExpandedCharacters) return null
   }
   return done
 }
 
-function compileName(name: string): Part {
-  if (name === '**') return '**'
-  const tokens: Token[] = []
-  const characters = [...name]
-  for (let at = 0; at < characters.length; at++) {
-    const character = characters[at] ?? ''
-    if (character === '*') {
-      if (tokens.at(-1)?.kind !== 'many') tokens.push({ kind: 'many' })
-    } else if (character === '?') tokens.push({ kind: 'one', accepts: () => true })
-    else if (character === '[') {
-      const end = classEnd(characters, at)
-      if (end === -1) tokens.push(literal('['))
-      else {
-        tokens.push({ kind: 'one', accepts: compileClass(characters.slice(at + 1, end)) })
-        at = end
+/** The first `{a,b}` that holds no braces itself. */
+function findGroup(text: string): { readonly start: number; readonly end: number; readonly choices: readonly string[] } | null {
+  let start = -1
+  let commas: number[] = []
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]
+    if (character === '\\') at += 1
+    else if (character === '{') {
+      start = at
+      commas = []
+    } else if (character === ',' && start !== -1) commas.push(at)
+    else if (character === '}') {
+      if (commas.length > 0) {
+        const cuts = [start, ...commas, at]
+        const choices = cuts.slice(1).map((end, index) => text.slice((cuts[index] ?? 0) + 1, end))
+        return { start, end: at + 1, choices }
       }
-    } else if (character === '\\' && at + 1 < characters.length) {
-      at += 1
-      tokens.push(literal(characters[at] ?? ''))
-    } else tokens.push(literal(character))
-  }
-  return tokens
-}
-
-function literal(wanted: string): Token {
-  return { kind: 'one', accepts: (character) => character === wanted }
-}
-
-/** A `]` right after the opening (or its `!`) is a member, not the end. */
-function classEnd(characters: readonly string[], start: number): number {
-  const first = characters[start + 1] === '!' || characters[start + 1] === '^' ? start + 2 : start + 1
-  return characters.indexOf(']', first + 1)
-}
-
-function compileClass(members: readonly string[]): (character: string) => boolean {
-  const negated = members[0] === '!' || members[0] === '^'
-  const rest = negated ? members.slice(1) : members
-  const ranges: { readonly from: string; readonly to: string }[] = []
-  for (let at = 0; at < rest.length; at++) {
-    const from = rest[at] ?? ''
-    if (rest[at + 1] === '-' && at + 2 < rest.length) {
-      ranges.push({ from, to: rest[at + 2] ?? '' })
-      at += 2
-    } else ranges.push({ from, to: from })
-  }
-  return (character) => ranges.some(({ from, to }) => from <= character && character <= to) !== negated
-}
-
-/** Which prefixes of `parts` match which prefixes of `names`, row by row: no backtracking. */
-function matchParts(parts: readonly Part[], names: readonly string[]): boolean {
-  let reached = new Array<boolean>(names.length + 1).fill(false)
-  reached[0] = true
-  for (const part of parts) {
-    const next = new Array<boolean>(names.length + 1).fill(false)
-    if (part === '**') {
-      let any = false
-      for (let at = 0; at <= names.length; at++) {
-        any ||= reached[at] === true
-        next[at] = any
-      }
-    } else {
-      for (let at = 0; at < names.length; at++) if (reached[at] === true && matchName(part, names[at] ?? '')) next[at + 1] = true
+      start = -1
     }
-    reached = next
   }
-  return reached[names.length] === true
-}
-
-/** The usual two pointers: a mismatch returns to the last `*` only, so the time is at most tokens × characters. */
-function matchName(tokens: readonly Token[], name: string): boolean {
-  const characters = [...name]
-  let token = 0
-  let at = 0
-  let star = -1
-  let starAt = 0
-  while (at < characters.length) {
-    const current = tokens[token]
-    if (current?.kind === 'one' && current.accepts(characters[at] ?? '')) {
-      token += 1
-      at += 1
-    } else if (current?.kind === 'many') {
-      star = token
-      starAt = at
-      token += 1
-    } else if (star !== -1) {
-      token = star + 1
-      starAt += 1
-      at = starAt
-    } else return false
-  }
-  while (tokens[token]?.kind === 'many') token += 1
-  return token === tokens.length
+  return null
 }

@@ -1,7 +1,11 @@
 import fc from 'fast-check'
 import ignore from 'ignore'
 import { expect, test } from 'vitest'
+import { BoundedWork } from './bounded-work.ts'
 import { IgnoreFile } from './ignore-file.ts'
+import { LIMITS } from './limits.ts'
+
+const work = () => new BoundedWork('a test', Number.POSITIVE_INFINITY)
 
 test.each([
   ['node_modules/', 'node_modules', true, 'ignored'],
@@ -25,20 +29,20 @@ test.each([
   ['', 'a', false, null],
   ['/', 'a', false, null],
   ['a\r\nb\r\n', 'b', false, 'ignored'],
-] as const)('%j about %s', (text, path, isDirectory, expected) => {
-  expect(new IgnoreFile(text).verdict(path, isDirectory)).toBe(expected)
+] as const)('%j about %s', async (text, path, isDirectory, expected) => {
+  expect(await new IgnoreFile(text, '.gitignore').verdict(path, isDirectory, work())).toBe(expected)
 })
 
-test('agrees with the ignore package for whole files of rules', () => {
+test('agrees with the ignore package for whole files of rules', async () => {
   const part = fc.oneof(fc.stringMatching(/^[ab*?]{1,3}$/), fc.constant('**')).filter((text) => text === '**' || !text.includes('**'))
   const rule = fc
     .tuple(fc.boolean(), fc.boolean(), fc.array(part, { minLength: 1, maxLength: 3 }), fc.boolean())
     .map(([negated, anchored, parts, directory]) => `${negated ? '!' : ''}${anchored ? '/' : ''}${parts.join('/')}${directory ? '/' : ''}`)
   const path = fc.array(fc.stringMatching(/^[ab]{1,3}$/), { minLength: 1, maxLength: 3 })
-  fc.assert(
-    fc.property(fc.array(rule, { maxLength: 5 }), path, fc.boolean(), (rules, names, isDirectory) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(rule, { maxLength: 5 }), path, fc.boolean(), async (rules, names, isDirectory) => {
       const text = rules.join('\n')
-      const mine = ignoredByWalk(new IgnoreFile(text), names, isDirectory)
+      const mine = await ignoredByWalk(new IgnoreFile(text, '.gitignore'), names, isDirectory)
       expect(mine).toBe(
         ignore()
           .add(text)
@@ -50,9 +54,25 @@ test('agrees with the ignore package for whole files of rules', () => {
 })
 
 /** As a walk sees it: what is below an ignored directory is never looked at. */
-function ignoredByWalk(file: IgnoreFile, names: readonly string[], isDirectory: boolean): boolean {
-  return names.some((_, index) => {
+async function ignoredByWalk(file: IgnoreFile, names: readonly string[], isDirectory: boolean): Promise<boolean> {
+  for (const index of names.keys()) {
     const isLast = index === names.length - 1
-    return file.verdict(names.slice(0, index + 1).join('/'), isLast ? isDirectory : true) === 'ignored'
-  })
+    const verdict = await file.verdict(names.slice(0, index + 1).join('/'), isLast ? isDirectory : true, work())
+    if (verdict === 'ignored') return true
+  }
+  return false
 }
+
+test.each([
+  ['a long rule', `ok\n${'a'.repeat(1025)}\n`, '.deployignore:2: the pattern is longer than 1024 characters'],
+  ['many rules', '*a\n'.repeat(LIMITS.ignoreFileRules + 1), '.deployignore: has more than 5000 rules'],
+  ['a large file', '#'.repeat(LIMITS.ignoreFileBytes + 1), '.deployignore: is larger than 262144 bytes'],
+])('I12: %s is refused when it is read, with its place', (_, text, problem) => {
+  expect(() => new IgnoreFile(text, '.deployignore')).toThrow(problem)
+})
+
+test('I12: rules that cost too much together end with what was asked for', async () => {
+  const rules = new IgnoreFile(`*${'a'.repeat(120)}*b*\n`.repeat(2000), '.deployignore')
+  const small = new BoundedWork('.deployignore: 2000 rules against 600 paths', 1_000_000)
+  await expect(rules.verdict('a'.repeat(250), false, small)).rejects.toMatchObject({ code: 'WORK_TOO_LARGE' })
+})

@@ -1,4 +1,8 @@
+import type { BoundedWork } from './bounded-work.ts'
+import { ShiplockError } from './errors.ts'
 import { compileGlob, type Glob } from './glob.ts'
+import { LIMITS } from './limits.ts'
+import { PathText } from './path-text.ts'
 
 export type IgnoreVerdict = 'ignored' | 'kept' | null
 
@@ -10,27 +14,72 @@ interface Rule {
   readonly nameOnly: boolean
 }
 
-/** A file of gitignore syntax (gitignore(5)). Says nothing about parents: whoever walks does not enter what is ignored. */
-export class IgnoreFile {
-  readonly #rules: readonly Rule[]
+/** Places of the last rules about one plain text. */
+interface LastRules {
+  readonly any: number
+  /** Of those that are not about directories only. */
+  readonly ofFiles: number
+}
 
-  constructor(text: string) {
-    this.#rules = text.split(/\r?\n/).flatMap(parseRule)
+/**
+ * A file of gitignore syntax (gitignore(5)). Says nothing about parents: whoever walks does not enter what is ignored.
+ * Rules without wildcards are found by one look each, so that long lists of plain names cost nothing.
+ */
+export class IgnoreFile {
+  /** `.deployignore: 12 rules`. */
+  readonly summary: string
+  readonly #rules: readonly Rule[]
+  /** Places of the rules with wildcards. */
+  readonly #wild: readonly number[]
+  readonly #names = new Map<string, LastRules>()
+  readonly #paths = new Map<string, LastRules>()
+
+  /** `file` is what refusals name. @throws CONFIG_INVALID beyond its bounds */
+  constructor(text: string, file: string) {
+    if (text.length > LIMITS.ignoreFileBytes) throw refused(file, `is larger than ${LIMITS.ignoreFileBytes} bytes`)
+    this.#rules = text.split(/\r?\n/).flatMap((line, index) => parseRule(line, `${file}:${index + 1}`))
+    if (this.#rules.length > LIMITS.ignoreFileRules) throw refused(file, `has more than ${LIMITS.ignoreFileRules} rules`)
+    this.summary = `${file}: ${this.#rules.length} rules`
+    const wild: number[] = []
+    for (const [place, rule] of this.#rules.entries()) {
+      const { literal } = rule.glob
+      const list = rule.nameOnly ? this.#names : this.#paths
+      if (literal === null) wild.push(place)
+      else list.set(literal, { any: place, ofFiles: rule.directoriesOnly ? (list.get(literal)?.ofFiles ?? -1) : place })
+    }
+    this.#wild = wild
   }
 
   /** What the last matching rule says about `path` (relative to the file's directory); null = no rule matches. */
-  verdict(path: string, isDirectory: boolean): IgnoreVerdict {
-    const names = path.split('/')
-    for (let at = this.#rules.length - 1; at >= 0; at--) {
-      const rule = this.#rules[at]
+  async verdict(path: string, isDirectory: boolean, work: BoundedWork): Promise<IgnoreVerdict> {
+    const name = path.slice(path.lastIndexOf('/') + 1)
+    const place = await this.#lastMatch({ path, name, isDirectory }, work)
+    const rule = this.#rules[place]
+    return rule === undefined ? null : rule.keeps ? 'kept' : 'ignored'
+  }
+
+  /** -1 = none. */
+  async #lastMatch(
+    { path, name, isDirectory }: { readonly path: string; readonly name: string; readonly isDirectory: boolean },
+    work: BoundedWork,
+  ): Promise<number> {
+    const plain = [this.#names.get(name), this.#paths.get(path)].map((last) => (isDirectory ? last?.any : last?.ofFiles) ?? -1)
+    const least = Math.max(...plain)
+    const whole = new PathText(path)
+    const own = new PathText(name)
+    for (let at = this.#wild.length - 1; at >= 0; at--) {
+      const place = this.#wild[at] ?? -1
+      if (place < least) break
+      const rule = this.#rules[place]
       if (rule === undefined || (rule.directoriesOnly && !isDirectory)) continue
-      if (rule.glob(rule.nameOnly ? names.slice(-1) : names)) return rule.keeps ? 'kept' : 'ignored'
+      if (rule.glob.matches(rule.nameOnly ? own : whole, work)) return place
+      if (work.isDue) await work.rest()
     }
-    return null
+    return least
   }
 }
 
-function parseRule(line: string): Rule[] {
+function parseRule(line: string, place: string): Rule[] {
   let text = trimTrailingSpace(line)
   if (text === '' || text.startsWith('#')) return []
   const keeps = text.startsWith('!')
@@ -41,10 +90,16 @@ function parseRule(line: string): Rule[] {
   text = text.replace(/^\//, '')
   if (text === '' || text.split('/').includes('')) return []
   // `a/**` is what is inside a, not a itself.
-  const pattern = text.endsWith('/**') ? `${text}/*` : text
-  // gitignore has no alternatives: a brace is a brace.
-  const glob = compileGlob(pattern.replace(/(?<!\\)([{}])/g, '\\$1'))
-  return [{ glob, keeps, directoriesOnly, nameOnly }]
+  const whole = text.endsWith('/**') ? `${text}/*` : text
+  if (whole.length > LIMITS.patternCharacters) throw refused(place, `the pattern is longer than ${LIMITS.patternCharacters} characters`)
+  // gitignore has no alternatives.
+  return [{ glob: compileGlob(whole, { braces: false }), keeps, directoriesOnly, nameOnly }]
+}
+
+function refused(place: string, problem: string): ShiplockError {
+  return new ShiplockError('CONFIG_INVALID', `${place}: ${problem}`, {
+    hint: 'Use fewer or shorter patterns; a directory stands for all that is in it.',
+  })
 }
 
 /** Trailing spaces do not count unless escaped. */

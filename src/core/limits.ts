@@ -235,6 +235,23 @@ export const LIMITS = {
   configProblemsShown: 50,
   commandCharacters: 32 * KiB,
   detectFileBytes: 1 * MiB,
+  // ── matching and parsing of foreign text
+  /** How long a long loop goes on before others have their turn. */
+  sliceMs: 8,
+  /** Of one pattern of paths, branches or tags. */
+  patternCharacters: 1024,
+  /** Ways that the braces of one pattern make. */
+  patternAlternatives: 64,
+  patternExpandedCharacters: 8192,
+  /** Of one .gitignore or .deployignore. */
+  ignoreFileBytes: 256 * KiB,
+  ignoreFileRules: 5000,
+  /** Steps for the patterns of one file or list against one tree: a look at a pattern, or a character against 32 of the pattern. */
+  matchSteps: 200_000_000,
+  /** The same for the changed paths of one push. */
+  triggerMatchSteps: 50_000_000,
+  /** Names, and 16 characters of the path above each, while links of a tree are followed. */
+  linkSteps: 50_000_000,
   // ── sandbox and process runtime
   /** Until a killed process must be gone. */
   killConfirmMs: 10 * SECOND,
@@ -315,6 +332,8 @@ export const LIMITS = {
   webhookDeliveryKeptMs: 30 * 24 * 60 * MINUTE,
   /** How long the secret before a rotation may go on being good. */
   webhookOverlapMaxMs: 7 * 24 * 60 * MINUTE,
+  /** After so many a delivery that can't be decided is settled as failed. */
+  deliveryTries: 20,
   triggerPeriodMs: 1 * SECOND,
   triggerUpkeepMs: 10 * MINUTE,
   /** Webhooks whose branch heads are looked at in one round; a round begins every few seconds. */

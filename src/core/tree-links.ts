@@ -1,3 +1,5 @@
+import { BoundedWork } from './bounded-work.ts'
+import { LIMITS } from './limits.ts'
 import type { TreeEntry } from './walk-tree.ts'
 
 const HOPS_MAX = 40
@@ -7,17 +9,20 @@ const HOPS_MAX = 40
  * (`x -> .` and `y -> x/..` leaves it, although no target looks so by itself). Absolute targets always leave; a link to
  * something missing inside is harmless.
  */
-export function findLeavingLink(entries: readonly TreeEntry[]): TreeEntry | null {
+export async function findLeavingLink(entries: readonly TreeEntry[], signal: AbortSignal | null = null): Promise<TreeEntry | null> {
   const links = new Map<string, string>()
   for (const entry of entries) if (entry.kind === 'symlink') links.set(entry.path, entry.target ?? '')
+  const work = new BoundedWork(`following ${links.size} links of the tree`, LIMITS.linkSteps, signal)
   for (const entry of entries) {
-    if (entry.kind === 'symlink' && leaves(entry.path, links)) return entry
+    if (entry.kind === 'symlink' && leaves(entry.path, links, work)) return entry
+    if (work.isDue) await work.rest()
   }
   return null
 }
 
-function leaves(path: string, links: ReadonlyMap<string, string>): boolean {
+function leaves(path: string, links: ReadonlyMap<string, string>, work: BoundedWork): boolean {
   let hops = 0
+  /** The directories above the place that was reached, outermost first, each as its whole path. */
   const at: string[] = []
   const todo = path.split('/').reverse()
   for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
@@ -27,8 +32,11 @@ function leaves(path: string, links: ReadonlyMap<string, string>): boolean {
       at.pop()
       continue
     }
-    at.push(name)
-    const target = links.get(at.join('/'))
+    const above = at.at(-1)
+    const place = above === undefined ? name : `${above}/${name}`
+    at.push(place)
+    work.spend(1 + place.length / 16)
+    const target = links.get(place)
     if (target === undefined) continue
     if (target.startsWith('/')) return true
     hops += 1

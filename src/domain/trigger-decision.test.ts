@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { findSkipWord, type PullRequestEvent, type PushEvent, type WebhookEvent } from './push.ts'
-import { decide, type TriggerDecision, type TriggerRules, type TriggerState } from './trigger-decision.ts'
+import { decide, needsMatch, type TriggerDecision, type TriggerRules, type TriggerState } from './trigger-decision.ts'
 
 const NOW = Date.parse('2026-05-19T12:00:00Z')
 const SHA = 'a'.repeat(40)
@@ -30,8 +30,8 @@ function decided(event: WebhookEvent, rules: Partial<TriggerRules> = {}, state: 
     all,
     { ...FREE, ...state },
     {
-      isWatched: (path) => all.watch.some((prefix) => path.startsWith(prefix)),
-      isTagWanted: (name) => all.tags !== null && name.startsWith(all.tags),
+      isWatched: event.kind === 'push' && (event.changedPaths ?? []).some((path) => all.watch.some((prefix) => path.startsWith(prefix))),
+      isTagWanted: event.kind === 'push' && all.tags !== null && event.ref.name.startsWith(all.tags),
     },
   )
 }
@@ -203,4 +203,15 @@ test('agrees with the obvious model: queued exactly when nothing speaks against 
     }),
     { numRuns: 2000 },
   )
+})
+
+test.each<[string, PushEvent, Partial<TriggerRules>, boolean]>([
+  ['a branch, and no paths are watched', PUSH, { tags: 'v*' }, false],
+  ['a branch, and paths are watched', PUSH, { watch: ['api'] }, true],
+  ['paths that can’t be told', { ...PUSH, changedPaths: null }, { watch: ['api'] }, false],
+  ['a tag', tag('v1'), { tags: 'v*' }, true],
+  ['a tag that no pattern may want', tag('v1'), {}, false],
+  ['a deletion', { ...PUSH, isDeletion: true }, { watch: ['api'] }, false],
+])('patterns are matched beforehand only where the decision may depend on them: %s', (_, event, rules, expected) => {
+  expect(needsMatch(event, { ...RULES, ...rules })).toBe(expected)
 })

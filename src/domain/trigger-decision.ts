@@ -18,10 +18,17 @@ export function rulesOf({ branch, rules }: { readonly branch: string | null; rea
   return { branch: branch ?? rules.branch ?? null, tags: rules.tags ?? null, watch: rules.watch ?? [] }
 }
 
-/** The patterns of `TriggerRules`, compiled outside of the domain. */
-export interface TriggerMatchers {
-  readonly isWatched: (path: string) => boolean
-  readonly isTagWanted: (name: string) => boolean
+/** What the patterns of `TriggerRules` say about one push. Found out beforehand: matching may take a while, deciding may not. */
+export interface TriggerMatch {
+  /** One of the changed paths is watched. */
+  readonly isWatched: boolean
+  readonly isTagWanted: boolean
+}
+
+/** False when nothing depends on what patterns say. */
+export function needsMatch(event: PushEvent, rules: TriggerRules): boolean {
+  if (event.isDeletion) return false
+  return (event.ref.kind === 'tag' && rules.tags !== null) || (rules.watch.length > 0 && event.changedPaths !== null)
 }
 
 /** What holds automatic deployments back at this moment. */
@@ -64,19 +71,19 @@ export type TriggerDecision =
     }
 
 /** Whether an event deploys a service, with the reason as one sentence. What is wrong with the push itself is said before hold and freeze. */
-export function decide(event: WebhookEvent, rules: TriggerRules, state: TriggerState, matchers: TriggerMatchers): TriggerDecision {
+export function decide(event: WebhookEvent, rules: TriggerRules, state: TriggerState, match: TriggerMatch): TriggerDecision {
   if (event.kind === 'ignored') return skip('not-a-push', event.reason)
   if (event.kind === 'ping') return skip('not-a-push', 'a ping: the webhook is set up')
   if (event.kind === 'pullRequest') return skip('not-a-push', `pull request #${event.number} is a matter of previews`)
-  return decideRef(event, rules, matchers) ?? decideChange(event, rules, matchers) ?? decideState(state) ?? queue(event, rules)
+  return decideRef(event, rules, match) ?? decideChange(event, rules, match) ?? decideState(state) ?? queue(event, rules)
 }
 
-function decideRef(event: PushEvent, rules: TriggerRules, matchers: TriggerMatchers): TriggerDecision | null {
+function decideRef(event: PushEvent, rules: TriggerRules, match: TriggerMatch): TriggerDecision | null {
   const { kind, name } = event.ref
   if (event.isDeletion) return skip('deletion', `${kind} ${name} was deleted`)
   if (kind === 'tag') {
     if (rules.tags === null) return skip('tag', `tag ${name}: tags do not deploy this service`)
-    return matchers.isTagWanted(name) ? null : skip('tag', `tag ${name} does not match ${rules.tags}`)
+    return match.isTagWanted ? null : skip('tag', `tag ${name} does not match ${rules.tags}`)
   }
   const wanted = rules.branch ?? event.repository.defaultBranch
   if (wanted === null) return skip('branch', `branch ${name}: no branch is configured, and the payload does not name the default one`)
@@ -84,11 +91,11 @@ function decideRef(event: PushEvent, rules: TriggerRules, matchers: TriggerMatch
   return skip('branch', `branch ${name} is not ${wanted}${rules.branch === null ? ', the default branch' : ''}`)
 }
 
-function decideChange(event: PushEvent, rules: TriggerRules, matchers: TriggerMatchers): TriggerDecision | null {
+function decideChange(event: PushEvent, rules: TriggerRules, match: TriggerMatch): TriggerDecision | null {
   const skipWord = event.headCommit?.skipWord ?? null
   if (skipWord !== null) return skip('skip-word', `the commit message says ${skipWord}`)
   if (rules.watch.length === 0 || event.changedPaths === null) return null
-  if (event.changedPaths.some(matchers.isWatched)) return null
+  if (match.isWatched) return null
   return skip('watch', `none of the ${count(event.changedPaths.length)} matches ${listed(rules.watch)}`)
 }
 

@@ -9,7 +9,7 @@ import { type SenderDependencies, sendTestNotification } from '../engine/outbox/
 import { sourceCredentials } from '../engine/source-credentials.ts'
 import type { TriggerDependencies } from '../engine/triggers/dependencies.ts'
 import { readHook } from '../sources/webhooks/read-hook.ts'
-import { compileTrigger } from '../sources/webhooks/trigger-matchers.ts'
+import { matchTrigger } from '../sources/webhooks/trigger-matchers.ts'
 import { createWebhooks } from '../sources/webhooks/webhooks.ts'
 import { DEFAULT_NAMES } from './default-names.ts'
 
@@ -39,7 +39,7 @@ export function composeTriggers(settings: Settings, engine: EngineDependencies):
     database: engine.database,
     clock: engine.clock,
     logger: engine.logger,
-    compileTrigger,
+    matchTrigger,
     headCheckMs: settings.headCheckMs,
     previewHost: ({ project, ...names }) =>
       previewHost({ ...names, project: project === DEFAULT_NAMES.project ? null : project }, settings.domain, shortDigest),

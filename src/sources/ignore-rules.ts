@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
+import type { BoundedWork } from '../core/bounded-work.ts'
 import { IgnoreFile } from '../core/ignore-file.ts'
 
 /** Read in this order: a later file of the same directory has the last word. */
@@ -27,7 +28,7 @@ export class IgnoreRules {
   /** Rules at the root of `directory`, those of the git repository around it included. */
   static async at(directory: string): Promise<IgnoreRules> {
     const root = resolve(directory)
-    const layers: Layer[] = [{ base: '', rules: new IgnoreFile(DEFAULT_RULES) }]
+    const layers: Layer[] = [{ base: '', rules: new IgnoreFile(DEFAULT_RULES, 'the rules for all uploads') }]
     for (const ancestor of await ancestorsInRepository(root)) layers.push(...(await readLayers(root, ancestor, ['.gitignore'])))
     layers.push(...(await readLayers(root, root, IGNORE_FILES)))
     return new IgnoreRules(root, layers)
@@ -40,12 +41,12 @@ export class IgnoreRules {
   }
 
   /** The deepest rule file with an opinion decides, as in git. */
-  ignores(path: string, isDirectory: boolean): boolean {
+  async ignores(path: string, isDirectory: boolean, work: BoundedWork): Promise<boolean> {
     if (path.split('/').includes('.git')) return true
     let ignored = false
     for (const { base, rules } of this.#layers) {
       const inside = relative(join(this.#root, base), join(this.#root, path)).split(sep).join('/')
-      const verdict = rules.verdict(inside, isDirectory)
+      const verdict = await rules.verdict(inside, isDirectory, work)
       if (verdict !== null) ignored = verdict === 'ignored'
     }
     return ignored
@@ -53,9 +54,13 @@ export class IgnoreRules {
 }
 
 async function readLayers(root: string, directory: string, names: readonly string[]): Promise<Layer[]> {
-  const texts = await Promise.all(names.map((name) => readFile(join(directory, name), 'utf8').catch(() => '')))
-  const text = texts.join('\n')
-  return text.trim() === '' ? [] : [{ base: relative(root, directory), rules: new IgnoreFile(text) }]
+  const base = relative(root, directory)
+  const layers: Layer[] = []
+  for (const name of names) {
+    const text = await readFile(join(directory, name), 'utf8').catch(() => '')
+    if (text.trim() !== '') layers.push({ base, rules: new IgnoreFile(text, base === '' ? name : `${base}/${name}`) })
+  }
+  return layers
 }
 
 /** Directories above `root` up to the one that holds `.git`, outermost first; none outside a repository. */

@@ -1,7 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { BoundedWork } from '../core/bounded-work.ts'
 import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { packTree } from '../core/pack-tree.ts'
 import { findLeavingLink } from '../core/tree-links.ts'
 import { describeEntry, type TreeEntry } from '../core/walk-tree.ts'
@@ -22,7 +24,7 @@ export interface PackedDirectory {
  */
 export async function packDirectory(directory: string): Promise<PackedDirectory> {
   const entries = (await listForUpload(directory)).filter((entry) => entry.kind !== 'special')
-  const leaving = findLeavingLink(entries)
+  const leaving = await findLeavingLink(entries)
   if (leaving !== null) {
     throw new ShiplockError('UPLOAD_REFUSED', `${leaving.path} is a link that leaves the directory (to ${leaving.target})`, {
       hint: 'Replace it with the file itself, or list it in .deployignore.',
@@ -39,16 +41,25 @@ export async function packDirectory(directory: string): Promise<PackedDirectory>
 /** What an upload of `directory` would hold, sorted. */
 export async function listForUpload(directory: string): Promise<TreeEntry[]> {
   const entries: TreeEntry[] = []
-  await list(directory, '', await IgnoreRules.at(directory), entries)
+  const work = new BoundedWork('matching the rules of .gitignore and .deployignore', LIMITS.matchSteps)
+  await list({ root: directory, into: entries, work }, '', await IgnoreRules.at(directory))
   return entries.sort((a, b) => (a.path < b.path ? -1 : 1))
 }
 
-async function list(root: string, directory: string, rules: IgnoreRules, into: TreeEntry[]): Promise<void> {
+interface Listing {
+  readonly root: string
+  readonly into: TreeEntry[]
+  readonly work: BoundedWork
+}
+
+async function list(listing: Listing, directory: string, rules: IgnoreRules): Promise<void> {
+  const { root, into, work } = listing
   for (const name of await readdir(join(root, directory))) {
     const path = directory === '' ? name : `${directory}/${name}`
     const entry = await describeEntry(root, path)
-    if (rules.ignores(path, entry.kind === 'directory')) continue
+    const isDirectory = entry.kind === 'directory'
+    if (await rules.ignores(path, isDirectory, work)) continue
     into.push(entry)
-    if (entry.kind === 'directory') await list(root, path, await rules.enter(path), into)
+    if (isDirectory) await list(listing, path, await rules.enter(path))
   }
 }

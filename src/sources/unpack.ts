@@ -45,7 +45,7 @@ export async function unpack(archive: string, directory: string, signal: AbortSi
   } catch (error) {
     throw unpackError(error, signal)
   }
-  unpacker.finish()
+  await unpacker.finish()
 }
 
 function unpackError(error: unknown, signal: AbortSignal): unknown {
@@ -137,12 +137,12 @@ class Unpacker {
   }
 
   /** Checks the links once all are known: one may lead through another that came later. */
-  finish(): void {
+  async finish(): Promise<void> {
     const entries: TreeEntry[] = []
     for (const [path, { kind, bytes, target }] of this.#made) {
       entries.push({ path, kind, bytes, target, mode: 0, hardLinks: 1, uid: 0 })
     }
-    const leaving = findLeavingLink(entries)
+    const leaving = await findLeavingLink(entries)
     if (leaving !== null) throw entryRefused(leaving.path, `is a link that leaves the archive (to ${leaving.target})`)
   }
 

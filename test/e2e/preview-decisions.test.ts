@@ -5,7 +5,7 @@ import { silentLogger } from '../../src/core/log.ts'
 import { decideNext } from '../../src/engine/triggers/decider.ts'
 import type { TriggerDependencies } from '../../src/engine/triggers/dependencies.ts'
 import { sweepPreviews } from '../../src/engine/triggers/sweep-previews.ts'
-import { compileTrigger } from '../../src/sources/webhooks/trigger-matchers.ts'
+import { matchTrigger } from '../../src/sources/webhooks/trigger-matchers.ts'
 import { getServiceEnvironment } from '../../src/store/sql/catalog.ts'
 import { finishEnvironmentRemoval, finishRemoval, listEmptyRemovals, listRemovals } from '../../src/store/sql/removals.ts'
 import { type ApiFixture, startApi } from '../support/api-fixture.ts'
@@ -19,7 +19,7 @@ const dependencies = (): TriggerDependencies => ({
   database: api.database,
   clock: systemClock,
   logger: silentLogger,
-  compileTrigger,
+  matchTrigger,
   validateSource: () => {},
   readHeads: async () => ({ defaultBranch: 'main', branches: new Map() }),
   previewHost: ({ service, number }) => `${service}-preview-${number}.localhost`,
@@ -37,7 +37,7 @@ beforeEach(async () => {
 })
 
 const settle = async () => {
-  while (await decideNext(dependencies())) {}
+  while (await decideNext(dependencies(), new AbortController().signal)) {}
 }
 const latest = async (of = hook) => (await api.call('GET', `/v1/webhooks/${of.id}/deliveries?limit=1`)).body.items[0]
 const pull = async (...given: Parameters<typeof pullRequestOf>) => {

@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
 import { ShiplockError } from '../../src/core/errors.ts'
+import { LIMITS } from '../../src/core/limits.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { decideNext, revisitNext } from '../../src/engine/triggers/decider.ts'
 import type { TriggerDependencies } from '../../src/engine/triggers/dependencies.ts'
 import { lookAtHeads } from '../../src/engine/triggers/look-at-heads.ts'
 import type { RemoteHeads } from '../../src/sources/source.ts'
-import { compileTrigger } from '../../src/sources/webhooks/trigger-matchers.ts'
+import { matchTrigger } from '../../src/sources/webhooks/trigger-matchers.ts'
 import type { SaidTrigger } from '../../src/store/sql/deploy-rules.ts'
 import { type DueHeadCheck, takeDueHeadChecks } from '../../src/store/sql/webhooks.ts'
 import { type ApiFixture, startApi } from '../support/api-fixture.ts'
@@ -21,7 +22,7 @@ const dependencies = (): TriggerDependencies => ({
   database: api.database,
   clock: systemClock,
   logger: silentLogger,
-  compileTrigger,
+  matchTrigger,
   validateSource: (source) => {
     if (source.kind === 'git' && source.ref?.includes('~')) throw new ShiplockError('SOURCE_REFUSED', 'the ref holds `~`')
   },
@@ -51,8 +52,8 @@ async function rules(given: SaidTrigger): Promise<void> {
   await sayRules(api.database, id, given)
 }
 const settle = async () => {
-  while (await decideNext(dependencies())) {}
-  while (await revisitNext(dependencies())) {}
+  while (await decideNext(dependencies(), new AbortController().signal)) {}
+  while (await revisitNext(dependencies(), new AbortController().signal)) {}
 }
 const deployments = () =>
   api.database.query<{ id: string; trigger: Record<string, unknown>; source: Record<string, unknown>; status: string }>(
@@ -265,7 +266,7 @@ describe('I5: crashes and several servers', () => {
           }),
       },
     }
-    await expect(decideNext(dying)).rejects.toThrow('killed')
+    await expect(decideNext(dying, new AbortController().signal)).rejects.toThrow('killed')
     expect(await deployments()).toEqual([])
     expect(await latest()).toMatchObject({ verdict: 'received' })
     await settle()
@@ -282,6 +283,22 @@ describe('I5: crashes and several servers', () => {
     expect((await deployments()).map(({ trigger }) => (trigger.push as { commit: string }).commit)).toEqual(
       chain.slice(1).map((digit) => SHA(digit)),
     )
+  })
+
+  test('I12: one whose decision never comes to an end is given up after a number of tries, and those after it are decided', async () => {
+    await hook.send(pushOf(SHA('a'), SHA('b')))
+    const { matchTrigger: _, ...rest } = dependencies()
+    await rules({ branch: 'main', watch: ['api'] })
+    // As if the server had been killed each time while it matched.
+    const dying = { ...rest, matchTrigger: () => Promise.reject(Object.assign(new Error('killed'), { name: 'AbortError' })) }
+    const killed = AbortSignal.abort(new Error('killed'))
+    for (let tries = 0; tries < LIMITS.deliveryTries; tries++) await expect(decideNext(dying, killed)).rejects.toThrow('killed')
+    expect(await latest()).toMatchObject({ verdict: 'received' })
+    expect(await decideNext(dying, killed)).toBe(true)
+    expect(await latest()).toMatchObject({ verdict: 'failed', code: 'undecidable', reason: expect.stringContaining('20 times') })
+    await hook.send(pushOf(SHA('b'), SHA('c')))
+    await settle()
+    expect(await latest()).toMatchObject({ verdict: 'queued' })
   })
 
   test('one that can’t be decided does not stand in the way of those after it', async () => {

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { Pace } from '../../core/bounded-work.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { IgnoreFile } from '../../core/ignore-file.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -18,28 +19,33 @@ export interface CollectOptions extends PlaceOptions {
   readonly patterns: readonly string[]
   readonly startCommands: readonly string[]
   readonly log: BuildLog
+  readonly signal: AbortSignal
 }
 
 /** Puts the artifact together from a finished build, in which nothing runs any more: what deployFiles selects less .deployignore, checked against the start commands. */
 export async function collectArtifact(options: CollectOptions): Promise<void> {
-  const { from, patterns, log } = options
+  const { from, patterns, log, signal } = options
   const walked = await walkTree(from, { entriesMax: LIMITS.buildTreeEntries })
   const entries = walked.map((entry) => relativeLink(entry, options.seenAs))
-  const { files, unmatched } = selectDeployFiles(entries, patterns, await readDeployIgnore(from))
+  const { files, unmatched } = await selectDeployFiles(entries, patterns, {
+    key: 'build.deployFiles',
+    ignored: await readDeployIgnore(from),
+    signal,
+  })
   for (const pattern of unmatched) log.engine(`warning: build.deployFiles ${JSON.stringify(pattern)} matches nothing`)
   const count = [...files.values()].filter((entry) => entry.kind !== 'directory').length
   if (count === 0) throw empty(patterns, entries)
-  refuseUnfit(files)
+  await refuseUnfit(files, signal)
   checkStartFiles(options.startCommands, files)
   await placeFiles(files, options)
   log.engine(`artifact: ${count} files from ${patterns.join(', ')}`)
 }
 
 /** What `build.addToRunPrepare` selects, copied: the same files may be part of the artifact. A pattern without a match is an error, since the commands need it. */
-export async function collectPrepareFiles(from: string, to: string, patterns: readonly string[]): Promise<void> {
+export async function collectPrepareFiles(from: string, to: string, patterns: readonly string[], signal: AbortSignal): Promise<void> {
   await removeTree(to)
   const entries = await walkTree(from, { entriesMax: LIMITS.buildTreeEntries })
-  const { files, unmatched } = selectDeployFiles(entries, patterns, null)
+  const { files, unmatched } = await selectDeployFiles(entries, patterns, { key: 'build.addToRunPrepare', signal })
   if (unmatched.length > 0) {
     const names = unmatched.map((pattern) => JSON.stringify(pattern)).join(', ')
     throw new ShiplockError('BUILD_EMPTY', `build.addToRunPrepare: ${names} matches nothing in the finished build`, {
@@ -47,7 +53,7 @@ export async function collectPrepareFiles(from: string, to: string, patterns: re
       hint: 'Correct the path, or make the file in build.buildCommands.',
     })
   }
-  refuseUnfit(files)
+  await refuseUnfit(files, signal)
   await placeFiles(files, { from, to, movable: false })
 }
 
@@ -63,8 +69,10 @@ async function readDeployIgnore(directory: string): Promise<IgnoreFile | null> {
     // Not through a link: this runs as the server, on a tree that a build left.
     const file = await open(join(directory, '.deployignore'), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(LIMITS.configBytes), 0, LIMITS.configBytes, 0)
-      return new IgnoreFile(buffer.toString('utf8', 0, bytesRead))
+      const room = LIMITS.ignoreFileBytes + 1
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(room), 0, room, 0)
+      if (bytesRead === room) throw new ShiplockError('CONFIG_INVALID', `.deployignore is larger than ${LIMITS.ignoreFileBytes} bytes`)
+      return new IgnoreFile(buffer.toString('utf8', 0, bytesRead), '.deployignore')
     } finally {
       await file.close()
     }
@@ -85,8 +93,9 @@ function empty(patterns: readonly string[], entries: readonly TreeEntry[]): Ship
 }
 
 /** Sockets, pipes, devices, links out of the artifact, and a file where another pattern needs a directory. */
-function refuseUnfit(files: ReadonlyMap<string, TreeEntry>): void {
+async function refuseUnfit(files: ReadonlyMap<string, TreeEntry>, signal: AbortSignal): Promise<void> {
   const placed: TreeEntry[] = []
+  const pace = new Pace(signal)
   for (const [path, entry] of files) {
     if (entry.kind === 'special') {
       throw new ShiplockError('BUILD_FAILED', `${entry.path} is a socket, pipe or device and can't be deployed`, {
@@ -94,6 +103,7 @@ function refuseUnfit(files: ReadonlyMap<string, TreeEntry>): void {
       })
     }
     placed.push({ ...entry, path })
+    if (pace.isDue) await pace.rest()
     const parent = files.get(dirname(path))
     if (parent !== undefined && parent.kind !== 'directory') {
       throw new ShiplockError(
@@ -102,7 +112,7 @@ function refuseUnfit(files: ReadonlyMap<string, TreeEntry>): void {
       )
     }
   }
-  const leaving = findLeavingLink(placed)
+  const leaving = await findLeavingLink(placed, signal)
   if (leaving === null) return
   const origin = files.get(leaving.path)?.path ?? leaving.path
   throw new ShiplockError('BUILD_FAILED', `${origin} is a link that leaves the artifact (to ${leaving.target})`, {

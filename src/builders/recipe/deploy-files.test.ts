@@ -19,8 +19,11 @@ function tree(paths: readonly string[]): TreeEntry[] {
   return [...entries.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
 }
 
-function select(paths: readonly string[], patterns: readonly string[], ignored?: string): Record<string, string> {
-  const { files } = selectDeployFiles(tree(paths), patterns, ignored === undefined ? null : new IgnoreFile(ignored))
+const options = { key: 'build.deployFiles', signal: new AbortController().signal }
+
+async function select(paths: readonly string[], patterns: readonly string[], rules?: string): Promise<Record<string, string>> {
+  const ignored = rules === undefined ? null : new IgnoreFile(rules, '.deployignore')
+  const { files } = await selectDeployFiles(tree(paths), patterns, { ...options, ignored })
   return Object.fromEntries([...files].filter(([, entry]) => entry.kind === 'file').map(([target, entry]) => [target, entry.path]))
 }
 
@@ -37,41 +40,41 @@ test.each([
   ['patterns', ['dist/**/*.html', '*.json'], ['dist/public/index.html', 'package.json']],
   ['names that begin with a dot are no exception', ['.*'], ['.env.example']],
   ['a leading slash means the root of the build', ['/dist/server.js'], ['dist/server.js']],
-] as const)('%s', (_, patterns, expected) => {
-  expect(Object.keys(select(APP, patterns)).sort()).toEqual([...expected].sort())
+] as const)('%s', async (_, patterns, expected) => {
+  expect(Object.keys(await select(APP, patterns)).sort()).toEqual([...expected].sort())
 })
 
-test.each(['.', './', '/', '**', './**', '~', '/~'])('%s takes all', (pattern) => {
-  expect(Object.keys(select(APP, [pattern])).sort()).toEqual([...APP].sort())
+test.each(['.', './', '/', '**', './**', '~', '/~'])('%s takes all', async (pattern) => {
+  expect(Object.keys(await select(APP, [pattern])).sort()).toEqual([...APP].sort())
 })
 
-test('the later pattern wins where two put a file at one place', () => {
-  expect(select(['a/x', 'b/x'], ['a/~', 'b/~'])).toEqual({ x: 'b/x' })
+test('the later pattern wins where two put a file at one place', async () => {
+  expect(await select(['a/x', 'b/x'], ['a/~', 'b/~'])).toEqual({ x: 'b/x' })
 })
 
-test('a file and a directory at one place are refused', () => {
-  expect(() => select(['a/x', 'b/a/x/y'], ['a', 'b/~'])).toThrow('puts both a/x and b/a/x at a/x')
+test('a file and a directory at one place are refused', async () => {
+  await expect(select(['a/x', 'b/a/x/y'], ['a', 'b/~'])).rejects.toThrow('puts both a/x and b/a/x at a/x')
 })
 
-test('.deployignore leaves out, and nothing below what it leaves out comes back', () => {
-  expect(Object.keys(select(APP, ['.'], 'node_modules/\n*.ts\n!node_modules/x/index.js\n')).sort()).toEqual(
+test('.deployignore leaves out, and nothing below what it leaves out comes back', async () => {
+  expect(Object.keys(await select(APP, ['.'], 'node_modules/\n*.ts\n!node_modules/x/index.js\n')).sort()).toEqual(
     ['.env.example', 'dist/public/index.html', 'dist/server.js', 'package.json'].sort(),
   )
 })
 
-test('patterns that match nothing are named', () => {
-  expect(selectDeployFiles(tree(APP), ['dist', 'build/~'], null).unmatched).toEqual(['build/~'])
+test('patterns that match nothing are named', async () => {
+  expect((await selectDeployFiles(tree(APP), ['dist', 'build/~'], options)).unmatched).toEqual(['build/~'])
 })
 
-test.each(['../x', 'a/../../x', '~/../x'])('I9: %s is refused', (pattern) => {
-  expect(() => select(APP, [pattern])).toThrow(/leaves the build/)
+test.each(['../x', 'a/../../x', '~/../x'])('I9: %s is refused', async (pattern) => {
+  await expect(select(APP, [pattern])).rejects.toThrow(/leaves the build/)
 })
 
-test('more than one ~ is refused', () => {
-  expect(() => select(APP, ['~a/~b'])).toThrow(/more than one `~`/)
+test('more than one ~ is refused', async () => {
+  await expect(select(APP, ['~a/~b'])).rejects.toThrow(/more than one `~`/)
 })
 
-test('agrees with a slow and obvious model', () => {
+test('agrees with a slow and obvious model', async () => {
   const name = fc.constantFrom('a', 'b', 'ab', 'a.b')
   const path = fc.array(name, { minLength: 1, maxLength: 4 }).map((names) => names.join('/'))
   const segment = fc.constantFrom('a', 'b', '*', 'a*', '?', '**', 'ab')
@@ -79,8 +82,8 @@ test('agrees with a slow and obvious model', () => {
     .tuple(fc.array(segment, { maxLength: 2 }), fc.constantFrom('', '~/', '~'), fc.array(segment, { maxLength: 2 }))
     .filter(([before, mark, after]) => !(mark === '' && before.length + after.length === 0))
     .map(([before, mark, after]) => `${before.map((part) => `${part}/`).join('')}${mark}${after.join('/')}`)
-  fc.assert(
-    fc.property(fc.uniqueArray(path, { maxLength: 8 }), fc.array(pattern, { minLength: 1, maxLength: 3 }), (paths, patterns) => {
+  await fc.assert(
+    fc.asyncProperty(fc.uniqueArray(path, { maxLength: 8 }), fc.array(pattern, { minLength: 1, maxLength: 3 }), async (paths, patterns) => {
       const files = tree(paths)
         .filter((entry) => entry.kind === 'file')
         .map((entry) => entry.path)
@@ -88,7 +91,7 @@ test('agrees with a slow and obvious model', () => {
       const targets = Object.keys(expected)
       // A file where another pattern needs a directory is refused; that has a test of its own.
       fc.pre(!targets.some((target) => targets.some((other) => other.startsWith(`${target}/`))))
-      expect(select(files, patterns)).toEqual(expected)
+      expect(await select(files, patterns)).toEqual(expected)
     }),
     { numRuns: 2000 },
   )

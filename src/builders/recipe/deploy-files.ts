@@ -1,6 +1,9 @@
+import { BoundedWork } from '../../core/bounded-work.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { compileGlob, type Glob } from '../../core/glob.ts'
 import type { IgnoreFile } from '../../core/ignore-file.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { PathText } from '../../core/path-text.ts'
 import type { TreeEntry } from '../../core/walk-tree.ts'
 
 /** One line of `build.deployFiles`, understood. */
@@ -8,8 +11,16 @@ interface DeployPattern {
   readonly text: string
   /** What stands before `~`, cut from the paths that match; null without a `~`. */
   readonly cut: Glob | null
-  /** null = everything (below the cut). */
+  /** With all that is below what it matches; null = everything (below the cut). */
   readonly match: Glob | null
+}
+
+export interface SelectOptions {
+  /** The key of the configuration that refusals name, e.g. `build.deployFiles`. */
+  readonly key: string
+  /** What a .deployignore leaves out first. */
+  readonly ignored?: IgnoreFile | null
+  readonly signal: AbortSignal
 }
 
 export interface Selection {
@@ -24,87 +35,90 @@ export interface Selection {
  * dist at the root, `packages/api/~/dist` → `dist/…`), `.`, `./` and `**` take all. A directory stands for all that is in it. When two
  * patterns put different files at one place, the later one wins.
  */
-export function selectDeployFiles(entries: readonly TreeEntry[], patterns: readonly string[], ignored: IgnoreFile | null): Selection {
-  const kept = ignored === null ? entries : withoutIgnored(entries, ignored)
-  const chosen = new Map<string, TreeEntry>()
-  const unmatched: string[] = []
-  for (const pattern of patterns.map(parsePattern)) {
-    let matched = false
-    for (const entry of kept) {
-      const target = targetOf(pattern, entry.path.split('/'))
+export async function selectDeployFiles(
+  entries: readonly TreeEntry[],
+  patterns: readonly string[],
+  options: SelectOptions,
+): Promise<Selection> {
+  const { key, signal } = options
+  const ignored = options.ignored ?? null
+  const kept = ignored === null ? entries : await withoutIgnored(entries, ignored, signal)
+  const work = new BoundedWork(`${key}: ${patterns.length} patterns against ${kept.length} paths`, LIMITS.matchSteps, signal)
+  const wanted = patterns.map((pattern) => parsePattern(pattern, key))
+  const matched = new Set<DeployPattern>()
+  const chosen = new Map<string, { readonly entry: TreeEntry; readonly rank: number }>()
+  for (const entry of kept) {
+    const path = new PathText(entry.path)
+    for (const [rank, pattern] of wanted.entries()) {
+      const target = targetOf(pattern, path, work)
+      if (work.isDue) await work.rest()
       if (target === null) continue
-      matched = true
-      refuseMixture(target, chosen.get(target), entry)
-      chosen.set(target, entry)
+      matched.add(pattern)
+      const there = chosen.get(target)
+      refuseMixture(key, target, there?.entry, entry)
+      // Entries come sorted; of two for one place the one of the later pattern wins, and of one pattern the later entry.
+      if (there === undefined || rank >= there.rank) chosen.set(target, { entry, rank })
     }
-    if (!matched) unmatched.push(pattern.text)
   }
-  return { files: new Map([...chosen].sort(([a], [b]) => (a < b ? -1 : 1))), unmatched }
+  const files = new Map([...chosen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([target, { entry }]) => [target, entry]))
+  return { files, unmatched: wanted.filter((pattern) => !matched.has(pattern)).map(({ text }) => text) }
 }
 
 /** A directory and a file can't stand at one place, and to prefer one would lose the other without a word. */
-function refuseMixture(target: string, there: TreeEntry | undefined, entry: TreeEntry): void {
+function refuseMixture(key: string, target: string, there: TreeEntry | undefined, entry: TreeEntry): void {
   if (there === undefined || (there.kind === 'directory') === (entry.kind === 'directory')) return
-  throw new ShiplockError(
-    'CONFIG_INVALID',
-    `build.deployFiles puts both ${there.path} and ${entry.path} at ${target}; one of them is a directory`,
-    {
-      details: { target, paths: [there.path, entry.path] },
-    },
-  )
+  throw new ShiplockError('CONFIG_INVALID', `${key} puts both ${there.path} and ${entry.path} at ${target}; one of them is a directory`, {
+    details: { target, paths: [there.path, entry.path] },
+  })
 }
 
 /** The path in the artifact, or null when the pattern does not take this path. */
-function targetOf(pattern: DeployPattern, names: readonly string[]): string | null {
-  if (pattern.cut === null) return takes(pattern.match, names) ? names.join('/') : null
+function targetOf({ cut, match }: DeployPattern, path: PathText, work: BoundedWork): string | null {
+  if (cut === null) return match === null || match.matches(path, work) ? path.path : null
+  const names = path.path.split('/')
+  const starts = cut.matchingStarts(path, work)
+  if (starts.size === 0) return null
+  const ends = match?.matchingEnds(path, work) ?? null
   // The shortest cut wins, so that `**/~/x` has one meaning.
-  for (let at = 0; at < names.length; at++) {
-    if (!pattern.cut(names.slice(0, at))) continue
-    const rest = names.slice(at)
-    if (takes(pattern.match, rest)) return rest.join('/')
-  }
+  for (let at = 0; at < names.length; at++)
+    if (starts.has(at) && (ends === null || ends.has(names.length - at))) return names.slice(at).join('/')
   return null
 }
 
-/** A pattern takes a path when it matches it or a directory above it. */
-function takes(match: Glob | null, names: readonly string[]): boolean {
-  if (match === null) return true
-  for (let end = 1; end <= names.length; end++) if (match(names.slice(0, end))) return true
-  return false
-}
-
-export function parsePattern(text: string): DeployPattern {
+function parsePattern(text: string, key: string): DeployPattern {
   const names = text
     .trim()
     .split('/')
     .filter((name) => name !== '' && name !== '.')
-  if (names.includes('..')) throw refused(text, 'leaves the build with `..`')
+  if (names.includes('..')) throw refused(key, text, 'leaves the build with `..`')
   const marks = names.filter((name) => name.startsWith('~')).length
-  if (marks > 1) throw refused(text, 'has more than one `~`')
+  if (marks > 1) throw refused(key, text, 'has more than one `~`')
   const at = names.findIndex((name) => name.startsWith('~'))
   if (at === -1) return { text, cut: null, match: globOf(names) }
   const marked = (names[at] ?? '').slice(1)
   const after = names.slice(at + 1)
-  return { text, cut: globOf(names.slice(0, at)) ?? isRoot, match: globOf(marked === '' ? after : [marked, ...after]) }
+  return { text, cut: compileGlob(names.slice(0, at).join('/')), match: globOf(marked === '' ? after : [marked, ...after]) }
 }
 
-const isRoot: Glob = (names) => names.length === 0
-
+/** A pattern takes a path when it matches it or a directory above it. */
 function globOf(names: readonly string[]): Glob | null {
-  return names.length === 0 ? null : compileGlob(names.join('/'))
+  return names.length === 0 ? null : compileGlob(names.join('/'), { below: true })
 }
 
-function refused(pattern: string, reason: string): ShiplockError {
-  return new ShiplockError('CONFIG_INVALID', `build.deployFiles: ${JSON.stringify(pattern)} ${reason}`, { details: { pattern } })
+function refused(key: string, pattern: string, reason: string): ShiplockError {
+  return new ShiplockError('CONFIG_INVALID', `${key}: ${JSON.stringify(pattern)} ${reason}`, { details: { pattern } })
 }
 
 /** As in git, nothing below an ignored directory can be brought back. */
-function withoutIgnored(entries: readonly TreeEntry[], rules: IgnoreFile): TreeEntry[] {
+async function withoutIgnored(entries: readonly TreeEntry[], rules: IgnoreFile, signal: AbortSignal): Promise<TreeEntry[]> {
+  const work = new BoundedWork(`${rules.summary} against ${entries.length} paths`, LIMITS.matchSteps, signal)
   const gone = new Set<string>()
-  return entries.filter((entry) => {
+  const kept: TreeEntry[] = []
+  for (const entry of entries) {
     const parent = entry.path.slice(0, Math.max(0, entry.path.lastIndexOf('/')))
-    if (!gone.has(parent) && rules.verdict(entry.path, entry.kind === 'directory') !== 'ignored') return true
-    gone.add(entry.path)
-    return false
-  })
+    if (!gone.has(parent) && (await rules.verdict(entry.path, entry.kind === 'directory', work)) !== 'ignored') kept.push(entry)
+    else gone.add(entry.path)
+    if (work.isDue) await work.rest()
+  }
+  return kept
 }

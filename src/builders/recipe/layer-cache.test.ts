@@ -11,6 +11,7 @@ const PARTS: LayerParts = { os: null, base: [], prepareCommands: [], cache: ['de
 const FILES = 60
 let root: string
 let count = 0
+const { signal } = new AbortController()
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'shiplock-layers-'))
 })
@@ -27,10 +28,10 @@ const contents = (directory: string) =>
 const cacheOf = (parts: Partial<LayerParts> = {}) => new LayerCache(join(root, 'cache'), { ...PARTS, ...parts })
 
 test('builds that replace the layer while others read it: each gets one whole layer, a miss, or is told', async () => {
-  await cacheOf().preserve(source('generation 0'))
+  await cacheOf().preserve(source('generation 0'), signal)
   let generation = 0
   const write = async () => {
-    for (let round = 0; round < 8; round++) await cacheOf().preserve(source(`generation ${++generation}`))
+    for (let round = 0; round < 8; round++) await cacheOf().preserve(source(`generation ${++generation}`), signal)
   }
   let whole = 0
   const read = async () => {
@@ -55,7 +56,7 @@ test('what a killed build left is neither read nor kept for ever', async () => {
   const longAgo = (Date.now() - LIMITS.buildHardTimeoutMs - 60_000) / 1000
   utimesSync(join(layers, 'dead.incoming'), longAgo, longAgo)
   expect((await cacheOf().restore(source(null)))?.line).toBe('build layer: miss (nothing was kept yet)')
-  await cacheOf().preserve(source('x'))
+  await cacheOf().preserve(source('x'), signal)
   const names = readdirSync(layers)
   expect(names).toContain('young.incoming')
   expect(names).not.toContain('dead.incoming')
@@ -68,26 +69,26 @@ test.each([
   ['build.cache', { cache: ['deps', 'more'] }],
   ['a toolchain of the host', { toolchains: ['nodejs 22.1.0'] }],
 ] as const)('a change of %s drops the layer and is named', async (name, change) => {
-  await cacheOf().preserve(source('x'))
+  await cacheOf().preserve(source('x'), signal)
   expect((await cacheOf(change).restore(source(null)))?.line).toBe(`build layer: miss (${name} changed)`)
-  await cacheOf(change).preserve(source('y'))
+  await cacheOf(change).preserve(source('y'), signal)
   expect((await cacheOf().restore(source(null)))?.line).toContain('miss')
 })
 
 test('clearing forgets it; without a list there is none', async () => {
-  await cacheOf().preserve(source('x'))
+  await cacheOf().preserve(source('x'), signal)
   expect((await cacheOf().restore(source(null)))?.line).toContain(`hit, ${FILES} files`)
   await new LayerStore(join(root, 'cache', 'layers')).clear()
   expect((await cacheOf().restore(source(null)))?.line).toContain('miss (nothing was kept yet)')
   expect(await cacheOf({ cache: [] }).restore(source(null))).toBeNull()
-  expect(await cacheOf({ cache: [] }).preserve(source('x'))).toBeNull()
+  expect(await cacheOf({ cache: [] }).preserve(source('x'), signal)).toBeNull()
 })
 
 test('permissions and times come back: a compiler that compares ages finds outputs older than the sources of the next build', async () => {
   const first = source(null)
   writeFileSync(join(first, 'deps', 'out.o'), 'object', { mode: 0o640 })
   utimesSync(join(first, 'deps', 'out.o'), 1_600_000_000, 1_600_000_000)
-  await cacheOf().preserve(first)
+  await cacheOf().preserve(first, signal)
   const second = source(null)
   await cacheOf().restore(second)
   const { mtimeMs, mode } = statSync(join(second, 'deps', 'out.o'))
@@ -95,11 +96,11 @@ test('permissions and times come back: a compiler that compares ages finds outpu
 })
 
 test('a layer that is damaged is as good as none', async () => {
-  await cacheOf().preserve(source('x'))
+  await cacheOf().preserve(source('x'), signal)
   const layers = join(root, 'cache', 'layers')
   const [name = ''] = readdirSync(layers)
   writeFileSync(join(layers, name, 'about.json'), '{"half')
   expect((await cacheOf().restore(source(null)))?.line).toBe('build layer: miss (nothing was kept yet)')
-  await cacheOf().preserve(source('y'))
+  await cacheOf().preserve(source('y'), signal)
   expect((await cacheOf().restore(source(null)))?.line).toContain('hit')
 })

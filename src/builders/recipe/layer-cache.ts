@@ -40,10 +40,10 @@ export class LayerCache {
   }
 
   /** Keeps the paths of a finished build. Never fails the build: a cache is only a help. */
-  async preserve(source: string): Promise<CacheReport | null> {
+  async preserve(source: string, signal: AbortSignal): Promise<CacheReport | null> {
     if (this.#parts.cache.length === 0) return null
     try {
-      const { files } = await this.#store.put(this.#parts, (tree) => fill(source, tree, this.#parts.cache))
+      const { files } = await this.#store.put(this.#parts, (tree) => fill(source, tree, this.#parts.cache, signal))
       return { line: `build layer: ${files} files kept of ${this.#label}`, intact: true }
     } catch (error) {
       return { line: `build layer: nothing kept (${(error as Error).message})`, intact: true }
@@ -55,12 +55,17 @@ export class LayerCache {
   }
 }
 
-async function fill(source: string, tree: string, patterns: readonly string[]): Promise<{ files: number; bytes: number }> {
+async function fill(
+  source: string,
+  tree: string,
+  patterns: readonly string[],
+  signal: AbortSignal,
+): Promise<{ files: number; bytes: number }> {
   const entries = await walkTree(source, { entriesMax: LIMITS.buildTreeEntries })
-  const { files } = selectDeployFiles(
+  const { files } = await selectDeployFiles(
     entries.filter((entry) => entry.kind !== 'special'),
     patterns,
-    null,
+    { key: 'build.cache', signal },
   )
   // Times stay: a compiler that compares ages must find outputs older than the sources of the next build.
   await placeFiles(files, { from: source, to: tree, movable: false, exact: true })

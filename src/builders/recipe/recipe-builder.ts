@@ -155,7 +155,7 @@ async function runBuild(running: Running): Promise<void> {
   await prepareSandbox(running, new BaseLayer(request.cacheDirectory, parts), deadline)
   await runCommands(recipe.buildCommands, { name: 'build.buildCommands', place, log, signal, deadline })
   if (hold?.wasCleared) return log.engine('build layer: nothing kept (the caches were cleared while this build ran)')
-  const kept = await layer.preserve(place.sourceDirectory)
+  const kept = await layer.preserve(place.sourceDirectory, signal)
   if (kept !== null) log.engine(kept.line)
 }
 
@@ -247,8 +247,9 @@ async function collect(request: BuildRequest, recipe: RecipeBuild, built: BuiltT
   await mkdir(request.workDirectory, { recursive: true, mode: 0o755 })
   const movable = built.from !== request.sourceDirectory
   // First: the artifact takes its files away where it may.
-  if (prepareDirectory !== null) await collectPrepareFiles(built.from, prepareDirectory, recipe.addToRunPrepare)
-  await collectArtifact({ ...built, to: directory, movable, patterns: recipe.deployFiles, startCommands: request.startCommands, log })
+  if (prepareDirectory !== null) await collectPrepareFiles(built.from, prepareDirectory, recipe.addToRunPrepare, request.signal)
+  const { startCommands, signal } = request
+  await collectArtifact({ ...built, to: directory, movable, patterns: recipe.deployFiles, startCommands, log, signal })
   if (movable) await removeTree(dirname(built.from))
   return { kind: 'tree', directory, prepareDirectory }
 }

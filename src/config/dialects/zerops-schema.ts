@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { command, commands, line, oneOf, oneOrMany, port, relativePaths, trueOrFalse } from '../manifest/fields.ts'
+import { command, commands, line, oneOf, oneOrMany, pathPatterns, port, trueOrFalse } from '../manifest/fields.ts'
 
 /**
  * `zerops.yml` as its documentation describes it (docs.zerops.io, zerops.yaml specification). Shape only: values are checked as native
@@ -33,9 +33,9 @@ const build = section({
   os: text.optional(),
   prepareCommands: commands.optional(),
   buildCommands: commands.optional(),
-  deployFiles: relativePaths.optional(),
-  cache: z.union([trueOrFalse, relativePaths], { error: 'must be true, false, a path or a list of paths' }).optional(),
-  addToRunPrepare: relativePaths.optional(),
+  deployFiles: pathPatterns.optional(),
+  cache: z.union([trueOrFalse, pathPatterns], { error: 'must be true, false, a path or a list of paths' }).optional(),
+  addToRunPrepare: pathPatterns.optional(),
   envVariables: variables.optional(),
 })
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { patternProblem } from '../../core/glob.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { DURATION_FORMS, formatDuration, parseDuration } from '../duration.ts'
 import { variableNameProblem } from '../variable-name.ts'
@@ -72,7 +73,13 @@ export const relativePath = line('a path inside the source').superRefine((path, 
   const problem = relativePathProblem(path)
   if (problem !== null) context.addIssue({ code: 'custom', message: problem })
 })
-export const relativePaths = oneOrMany(relativePath, 'a path')
+
+/** A path with wildcards; one that no matcher would take is refused where it is written. */
+const pathPattern = relativePath.superRefine((pattern, context) => {
+  const problem = patternProblem(pattern)
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem })
+})
+export const pathPatterns = oneOrMany(pathPattern, 'a path')
 
 export const port = wholeNumber(1, 65_535)
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { patternProblem } from '../../core/glob.ts'
 import { LIMITS } from '../../core/limits.ts'
 import {
   command,
@@ -8,9 +9,9 @@ import {
   line,
   oneOf,
   oneOrMany,
+  pathPatterns,
   port,
   relativePath,
-  relativePaths,
   requestPath,
   SERVICE_NAME,
   SERVICE_NAME_RULE,
@@ -60,11 +61,11 @@ const buildSchema = z
       os: osName.optional().describe('Operating system of the build sandbox, e.g. alpine or ubuntu@24.04.'),
       prepareCommands: commands.optional().describe('Run before the build and skipped while their cache is valid: system packages, tools.'),
       buildCommands: commands.optional().describe('Each item runs in a shell of its own; a block with several lines is one shell.'),
-      deployFiles: relativePaths
+      deployFiles: pathPatterns
         .optional()
         .describe('What to deploy. A path keeps its directories; `dist/~` deploys the content of dist at the root. Default: everything.'),
-      cache: relativePaths.optional().describe('Paths kept from one build to the next, e.g. node_modules.'),
-      addToRunPrepare: relativePaths.optional().describe('Files that run.prepareCommands need.'),
+      cache: pathPatterns.optional().describe('Paths kept from one build to the next, e.g. node_modules.'),
+      addToRunPrepare: pathPatterns.optional().describe('Files that run.prepareCommands need.'),
       env: variables.optional().describe('Variables of the build only.'),
       timeout: duration(SECOND, LIMITS.buildHardTimeoutMs).optional().describe('Longest time that the build may take.'),
     },
@@ -261,9 +262,12 @@ const triggerSchema = z.strictObject(
     branch: gitBranch.optional().describe('Pushes to this branch deploy.'),
     tags: line('a pattern of tags, e.g. v*', LIMITS.refLength)
       .regex(/^[^\s~^:\\]+$/, { error: 'must be a pattern of tag names, e.g. v* or release/**' })
+      .refine((pattern) => patternProblem(pattern) === null, {
+        error: `must be a pattern of at most ${LIMITS.patternAlternatives} alternatives`,
+      })
       .optional()
       .describe('Pushed tags that match this pattern deploy, e.g. v*. Left out: tags do not deploy.'),
-    watch: relativePaths.optional().describe('Deploy only when a file that matches one of these patterns changed.'),
+    watch: pathPatterns.optional().describe('Deploy only when a file that matches one of these patterns changed.'),
     queue: oneOf(['every', 'latest']).optional().describe('every push is deployed, or only the latest one that waits.'),
   },
   { error: 'must be a section with keys' },

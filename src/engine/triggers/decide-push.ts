@@ -11,6 +11,7 @@ import { readDeployRules } from '../../store/sql/deploy-rules.ts'
 import { enqueueDeployment } from '../../store/sql/deployments.ts'
 import { findFreeze } from '../../store/sql/freezes.ts'
 import type { TriggerDependencies } from './dependencies.ts'
+import type { TriggerMatches } from './trigger-matches.ts'
 
 /** A push, and where it came from. */
 export interface Push {
@@ -22,9 +23,11 @@ export interface Push {
   readonly foundBy: HeadDecision['foundBy']
   /** Decided again because somebody asked, or because what spoke against it ended: that it is known already does not count. */
   readonly isAgain: boolean
+  /** What patterns say about it, as far as it is known. */
+  readonly matches: TriggerMatches
 }
 
-/** Decides a push for one environment; what it deploys is queued, in the caller's transaction. */
+/** Decides a push for one environment; what it deploys is queued, in the caller's transaction. @throws NotMatchedYet */
 export async function decidePush(
   dependencies: TriggerDependencies,
   tx: Queryable,
@@ -33,10 +36,11 @@ export async function decidePush(
 ): Promise<EnvironmentDecision> {
   const { event } = push
   const ref = refName(event.ref)
-  const locked = await lockServiceEnvironment(tx, target.id)
   const rules = rulesOf(target)
+  const match = push.matches.of(push, rules)
+  const locked = await lockServiceEnvironment(tx, target.id)
   const freeze = await findFreeze(tx, target.environmentId)
-  const decision = decide(event, rules, { hold: locked.hold, freeze, now: dependencies.clock.now() }, dependencies.compileTrigger(rules))
+  const decision = decide(event, rules, { hold: locked.hold, freeze, now: dependencies.clock.now() }, match)
   const head = await findHead(tx, target.id, ref)
   const order = orderOf(event, head)
   if (decision.verdict === 'skip' && !isAboutHead(decision.code)) {
@@ -156,7 +160,7 @@ function short(sha: string | null): string {
   return sha === null ? 'nothing' : `commit ${sha.slice(0, 12)}`
 }
 
-/** Decides a push for every environment of a service. */
+/** Decides a push for every environment of a service. @throws NotMatchedYet */
 export async function decideEverywhere(
   dependencies: TriggerDependencies,
   tx: Queryable,
@@ -164,6 +168,8 @@ export async function decideEverywhere(
   push: Push,
 ): Promise<EnvironmentDecision[]> {
   const decisions: EnvironmentDecision[] = []
-  for (const target of await listPushTargets(tx, serviceId)) decisions.push(await decidePush(dependencies, tx, target, push))
+  const targets = await listPushTargets(tx, serviceId)
+  push.matches.require(push, targets.map(rulesOf))
+  for (const target of targets) decisions.push(await decidePush(dependencies, tx, target, push))
   return decisions
 }

@@ -1,4 +1,5 @@
 import { crashPoint } from '../../core/crash-points.ts'
+import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
 import type { PushEvent } from '../../domain/push.ts'
@@ -12,11 +13,20 @@ import {
   takeHeadToRevisit,
 } from '../../store/sql/branch-heads.ts'
 import { getServiceEnvironment } from '../../store/sql/catalog.ts'
-import { type EnvironmentDecision, findDelivery, recordVerdict, takeDelivery, type WaitingDelivery } from '../../store/sql/deliveries.ts'
+import {
+  countTry,
+  type EnvironmentDecision,
+  findDelivery,
+  giveUpDelivery,
+  recordVerdict,
+  takeDelivery,
+  type WaitingDelivery,
+} from '../../store/sql/deliveries.ts'
 import { Periodic } from '../periodic.ts'
 import { decidePullRequest } from './decide-pull-request.ts'
 import { decideEverywhere, decidePush } from './decide-push.ts'
 import type { TriggerDependencies } from './dependencies.ts'
+import { NotMatchedYet, TriggerMatches } from './trigger-matches.ts'
 
 /**
  * Decides what deliveries do, after they were answered: a git host never waits for the queue. Verdict, head of the branch and the
@@ -24,36 +34,92 @@ import type { TriggerDependencies } from './dependencies.ts'
  */
 export function createDecider(dependencies: TriggerDependencies): Periodic {
   return new Periodic('decider', LIMITS.triggerPeriodMs, dependencies, async (signal) => {
-    while (!signal.aborted && (await decideNext(dependencies))) {}
-    while (!signal.aborted && (await revisitNext(dependencies))) {}
+    while (!signal.aborted && (await decideNext(dependencies, signal))) {}
+    while (!signal.aborted && (await revisitNext(dependencies, signal))) {}
   })
 }
 
 /** One delivery; false when none waits that is not in other hands. */
-export async function decideNext(dependencies: TriggerDependencies): Promise<boolean> {
-  let taken: WaitingDelivery | null = null
-  try {
-    const isDecided = await dependencies.database.transaction(async (tx) => {
-      taken = await takeDelivery(tx)
-      if (taken === null) return false
-      await decideDelivery(dependencies, tx, taken)
-      crashPoint('delivery.decided-not-recorded')
-      return true
-    })
-    if (isDecided) crashPoint('delivery.recorded')
-    return isDecided
-  } catch (error) {
-    const delivery = taken as WaitingDelivery | null
-    if (delivery === null || isTransient(error)) throw error
-    // It must not stand in the way of those after it; the host may send it again, or a person may replay it.
-    dependencies.logger.error('a delivery could not be decided', { deliveryId: delivery.id, error })
-    const reason = 'the server could not decide it; its log says why'
-    await recordVerdict(dependencies.database, delivery.id, { verdict: 'failed', code: 'internal', reason, decisions: [] })
-    return true
+export async function decideNext(dependencies: TriggerDependencies, signal: AbortSignal): Promise<boolean> {
+  const matches = new TriggerMatches(dependencies.matchTrigger)
+  for (;;) {
+    const attempt: Attempt = { delivery: null }
+    try {
+      const isDecided = await dependencies.database.transaction((tx) => decideOldest(dependencies, tx, attempt, matches))
+      if (isDecided) crashPoint('delivery.recorded')
+      return isDecided
+    } catch (error) {
+      const { delivery } = attempt
+      if (delivery === null) throw error
+      const isSettled = await afterFailure(dependencies, delivery, error, matches, signal)
+      if (isSettled) return true
+    }
   }
 }
 
-async function decideDelivery(dependencies: TriggerDependencies, tx: Queryable, delivery: WaitingDelivery): Promise<void> {
+/** What a transaction that may be rolled back was about. */
+interface Attempt {
+  delivery: WaitingDelivery | null
+}
+
+async function decideOldest(dependencies: TriggerDependencies, tx: Queryable, attempt: Attempt, matches: TriggerMatches): Promise<boolean> {
+  const delivery = await takeDelivery(tx)
+  attempt.delivery = delivery
+  if (delivery === null) return false
+  if (delivery.tries >= LIMITS.deliveryTries) {
+    await giveUpDelivery(
+      tx,
+      delivery.id,
+      'undecidable',
+      `it was tried ${delivery.tries} times without coming to a decision; a replay tries again`,
+    )
+    return true
+  }
+  await decideDelivery(dependencies, tx, delivery, matches)
+  crashPoint('delivery.decided-not-recorded')
+  return true
+}
+
+/** True when it is settled. It must not stand in the way of those after it; the host may send it again, or a person may replay it. */
+async function afterFailure(
+  dependencies: TriggerDependencies,
+  delivery: WaitingDelivery,
+  error: unknown,
+  matches: TriggerMatches,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { database, logger } = dependencies
+  // First: what the matching brings down with it has been counted then.
+  const counted = countTry(database, delivery.id)
+  if (isTransient(error)) {
+    await counted.catch(() => {})
+    throw error
+  }
+  await counted
+  if (error instanceof NotMatchedYet) {
+    const problem = await matches.find(error.wanted, signal).then(
+      () => null,
+      (reason: unknown) => reason,
+    )
+    signal.throwIfAborted()
+    if (problem === null) return false
+    if (problem instanceof ShiplockError && problem.info.actor === 'user') {
+      logger.warn('a delivery can’t be decided', { deliveryId: delivery.id, error: problem })
+      await giveUpDelivery(database, delivery.id, 'undecidable', `${problem.message}. ${problem.hint}`)
+      return true
+    }
+    logger.error('patterns could not be matched', { deliveryId: delivery.id, error: problem })
+  } else logger.error('a delivery could not be decided', { deliveryId: delivery.id, error })
+  await giveUpDelivery(database, delivery.id, 'internal', 'the server could not decide it; its log says why')
+  return true
+}
+
+async function decideDelivery(
+  dependencies: TriggerDependencies,
+  tx: Queryable,
+  delivery: WaitingDelivery,
+  matches: TriggerMatches,
+): Promise<void> {
   const { event } = delivery
   if (event?.kind === 'pullRequest') {
     const outcome = await decidePullRequest(dependencies, tx, delivery, event)
@@ -74,6 +140,7 @@ async function decideDelivery(dependencies: TriggerDependencies, tx: Queryable, 
     repository: delivery.repository,
     foundBy: delivery.isHeadCheck ? 'head-check' : delivery.isReplay ? 'replay' : 'webhook',
     isAgain: delivery.isReplay,
+    matches,
   })
   await recordVerdict(tx, delivery.id, { ...summaryOf(decisions, delivery.service), decisions })
   dependencies.logger.info('a push was decided', { deliveryId: delivery.id, ...logged(event, decisions) })
@@ -96,18 +163,50 @@ function summaryOf(decisions: readonly EnvironmentDecision[], service: string) {
 const SUMMARY_MAX = 1000
 
 /** One decision that waited for a hold, a freeze or a full queue; false when none does any more. */
-export async function revisitNext(dependencies: TriggerDependencies): Promise<boolean> {
-  return dependencies.database.transaction(async (tx) => {
-    const head = await takeHeadToRevisit(tx, LIMITS.pendingPerServiceEnvironment)
-    if (head === null) return false
-    const environment = await getServiceEnvironment(tx, head.serviceEnvironmentId)
-    const targets = environment === null ? [] : await listPushTargets(tx, environment.serviceId)
-    const target = targets.find(({ id }) => id === head.serviceEnvironmentId)
-    return target !== undefined && revisit(dependencies, tx, head, target)
-  })
+export async function revisitNext(dependencies: TriggerDependencies, signal: AbortSignal): Promise<boolean> {
+  const matches = new TriggerMatches(dependencies.matchTrigger)
+  /** Of the head that can't be decided again. */
+  let given: string | null = null
+  for (;;) {
+    try {
+      return await dependencies.database.transaction((tx) => revisitOldest(dependencies, tx, matches, given))
+    } catch (error) {
+      if (!(error instanceof NotMatchedYet)) throw error
+      await matches.find(error.wanted, signal).catch((reason: unknown) => {
+        signal.throwIfAborted()
+        dependencies.logger.warn('a push that waited can’t be decided', { error: reason })
+        given = reason instanceof ShiplockError ? `${reason.message}. ${reason.hint}` : 'the server could not decide it; its log says why'
+      })
+    }
+  }
 }
 
-async function revisit(dependencies: TriggerDependencies, tx: Queryable, head: HeadToRevisit, target: PushTarget): Promise<boolean> {
+async function revisitOldest(
+  dependencies: TriggerDependencies,
+  tx: Queryable,
+  matches: TriggerMatches,
+  undecidable: string | null,
+): Promise<boolean> {
+  const head = await takeHeadToRevisit(tx, LIMITS.pendingPerServiceEnvironment)
+  if (head === null) return false
+  if (undecidable !== null) {
+    const settled = { verdict: 'skipped', code: 'undecidable', reason: undecidable, isFinal: true, deploymentId: null } as const
+    await saveHead(tx, head.serviceEnvironmentId, { ...head, ...settled })
+    return true
+  }
+  const environment = await getServiceEnvironment(tx, head.serviceEnvironmentId)
+  const targets = environment === null ? [] : await listPushTargets(tx, environment.serviceId)
+  const target = targets.find(({ id }) => id === head.serviceEnvironmentId)
+  return target !== undefined && revisit(dependencies, tx, head, target, matches)
+}
+
+async function revisit(
+  dependencies: TriggerDependencies,
+  tx: Queryable,
+  head: HeadToRevisit,
+  target: PushTarget,
+  matches: TriggerMatches,
+): Promise<boolean> {
   const made = await findDeploymentOf(tx, target.id, head.sha, head.decidedAt)
   if (made !== null || head.repository === null) {
     const reason = made === null ? 'the webhook is gone' : `${made.id} has this commit`
@@ -117,7 +216,7 @@ async function revisit(dependencies: TriggerDependencies, tx: Queryable, head: H
   const delivery = head.deliveryId === null ? null : await findDelivery(tx, null, head.deliveryId)
   const event = delivery?.parsed?.kind === 'push' ? delivery.parsed : eventOf(head)
   const push = { event, deliveryId: head.deliveryId, provider: head.provider ?? '', repository: head.repository, foundBy: head.foundBy }
-  const decision = await decidePush(dependencies, tx, target, { ...push, isAgain: true })
+  const decision = await decidePush(dependencies, tx, target, { ...push, isAgain: true, matches })
   const { code, reason, deploymentId } = decision
   // Whatever it is now, it does not wait any longer.
   if (decision.final && deploymentId === null) {

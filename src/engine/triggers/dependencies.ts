@@ -1,12 +1,14 @@
 import type { Source } from '../../domain/deployment.ts'
 import type { ProjectId, ServiceId } from '../../domain/ids.ts'
-import type { TriggerMatchers, TriggerRules } from '../../domain/trigger-decision.ts'
+import type { PushEvent } from '../../domain/push.ts'
+import type { TriggerMatch, TriggerRules } from '../../domain/trigger-decision.ts'
 import type { RemoteHeads } from '../../sources/source.ts'
 import type { EngineDependencies } from '../dependencies.ts'
 
 /** What deciding about pushes needs of the rest of the server. */
 export interface TriggerDependencies extends Pick<EngineDependencies, 'database' | 'clock' | 'logger'> {
-  compileTrigger(rules: Pick<TriggerRules, 'watch' | 'tags'>): TriggerMatchers
+  /** Bounded and lets others work meanwhile; still too long for a transaction. @throws WORK_TOO_LARGE, CONFIG_INVALID */
+  matchTrigger(rules: TriggerRules, event: PushEvent, signal: AbortSignal): Promise<TriggerMatch>
   /** Throws SOURCE_REFUSED for what could never be fetched. */
   validateSource(source: Source): void
   /** Asks the repository; with the credentials with which it is fetched. */

@@ -177,6 +177,8 @@ export interface WaitingDelivery {
   readonly repository: string
   readonly isReplay: boolean
   readonly isHeadCheck: boolean
+  /** How often deciding it was begun and did not come to an end. */
+  readonly tries: number
   readonly event: WebhookEvent | null
 }
 
@@ -195,7 +197,7 @@ export async function takeDelivery(tx: Queryable): Promise<WaitingDelivery | nul
   if (locked === undefined) return null
   const [row] = await tx.query<WaitingDelivery>(
     `select d.id, d.webhook_id as "webhookId", w.project_id as "projectId", w.service_id as "serviceId", s.name as service, w.provider,
-            (select p.name from projects p where p.id = w.project_id) as project, w.preview_rules as "previewRules", w.repository, d.replay_of is not null as "isReplay", d.event = $2 as "isHeadCheck", d.parsed as event
+            (select p.name from projects p where p.id = w.project_id) as project, w.preview_rules as "previewRules", w.repository, d.replay_of is not null as "isReplay", d.event = $2 as "isHeadCheck", d.tries, d.parsed as event
        from webhook_deliveries d join webhooks w on w.id = d.webhook_id join services s on s.id = w.service_id
       where w.service_id = $1 and d.verdict = 'received' order by d.position limit 1 for update of d`,
     [locked.id, HEAD_CHECK_EVENT],
@@ -212,6 +214,20 @@ export async function hasWaitingHeadCheck(db: Queryable, webhookId: string): Pro
     HEAD_CHECK_EVENT,
   ])
   return rows.length > 0
+}
+
+/** Counted outside of the transaction that decides, which may be lost with the server. */
+export async function countTry(db: Queryable, id: string): Promise<void> {
+  await db.query(`update webhook_deliveries set tries = tries + 1 where id = $1 and verdict = 'received'`, [id])
+}
+
+/** What can't be decided is settled all the same: the ones behind it wait for it. */
+export async function giveUpDelivery(db: Queryable, id: string, code: 'undecidable' | 'internal', reason: string): Promise<void> {
+  await db.query(
+    `update webhook_deliveries set verdict = 'failed', code = $2, reason = $3, decisions = '[]', decided_at = clock_timestamp()
+      where id = $1 and verdict = 'received'`,
+    [id, code, reason],
+  )
 }
 
 export async function recordVerdict(
