@@ -4,6 +4,7 @@ import { printable } from '../core/printable.ts'
 import type { InstanceId } from '../domain/ids.ts'
 import { listInstanceRecords } from '../store/sql/service-view.ts'
 import type { ApiDependencies, InstanceOutput } from './dependencies.ts'
+import type { LogPositions } from './log-positions.ts'
 import { type SseConnection, sseFrame } from './sse.ts'
 
 type Records = Awaited<ReturnType<typeof listInstanceRecords>>
@@ -32,15 +33,15 @@ export async function readInstanceLines(dependencies: ApiDependencies, serviceEn
 export class InstanceFollower {
   readonly #dependencies: ApiDependencies
   readonly #stream: SseConnection
-  readonly #offsets: Map<string, number>
+  readonly #positions: LogPositions
   readonly #following = new Set<string>()
   readonly #tail: number
   #turn: Promise<void> = Promise.resolve()
 
-  constructor(dependencies: ApiDependencies, stream: SseConnection, offsets: Map<string, number>, tail: number) {
+  constructor(dependencies: ApiDependencies, stream: SseConnection, positions: LogPositions, tail: number) {
     this.#dependencies = dependencies
     this.#stream = stream
-    this.#offsets = offsets
+    this.#positions = positions
     this.#tail = tail
   }
 
@@ -48,9 +49,11 @@ export class InstanceFollower {
   async run(serviceEnvironmentId: string): Promise<void> {
     const { signal } = this.#stream
     const running = new Set<Promise<void>>()
-    let isFirst = this.#offsets.size === 0
+    let isFirst = this.#positions.isEmpty
     const look = async () => {
-      for (const { instance, release } of await runningInstances(this.#dependencies, serviceEnvironmentId)) {
+      const records = await listInstanceRecords(this.#dependencies.database, serviceEnvironmentId)
+      this.#positions.keepOnly(new Set(records.map(({ instance }) => instance.id)))
+      for (const { instance, release } of records.filter(isAlive)) {
         if (this.#following.has(instance.id) || signal.aborted) continue
         this.#following.add(instance.id)
         const follow = this.#follow(instance.id, release, isFirst ? this.#tail : null).finally(() => {
@@ -69,13 +72,13 @@ export class InstanceFollower {
   /** Lines of several instances take turns, so that each id tells the true place of all. */
   async #follow(id: InstanceId, release: number, tail: number | null): Promise<void> {
     const { signal } = this.#stream
-    const after = this.#offsets.get(id) ?? null
+    const after = this.#positions.of(id)
     try {
       const options = { after, tail: after === null ? tail : null, follow: true, signal }
       for await (const line of this.#dependencies.instanceLogs(id, options)) {
         const written = this.#turn.then(async () => {
-          this.#offsets.set(id, line.offset)
-          await this.#stream.write(sseFrame('line', toLine(id, release, line), this.#position()))
+          this.#positions.set(id, line.offset)
+          await this.#stream.write(sseFrame('line', toLine(id, release, line), `${this.#positions}`))
         })
         this.#turn = written
         await written
@@ -83,10 +86,6 @@ export class InstanceFollower {
     } catch (error) {
       if (!signal.aborted) this.#dependencies.logger.debug('an instance log ended', { instance: id, error })
     }
-  }
-
-  #position(): string {
-    return [...this.#offsets].map(([instance, offset]) => `${instance}=${offset}`).join(';')
   }
 
   /** Looks again whenever something happened to the service, until the reader is gone. */
@@ -127,20 +126,13 @@ export class InstanceFollower {
   }
 }
 
-/** `ins_a=120;ins_b=7` → offsets. What is not of that form is ignored: the reader then begins anew. */
-export function parsePosition(id: string | null): Map<string, number> {
-  const offsets = new Map<string, number>()
-  for (const part of (id ?? '').split(';').slice(0, POSITIONS_MAX)) {
-    const [, instance, offset] = /^([A-Za-z0-9_-]{1,64})=(\d{1,15})$/.exec(part) ?? []
-    if (instance !== undefined && offset !== undefined) offsets.set(instance, Number(offset))
-  }
-  return offsets
-}
-const POSITIONS_MAX = 100
-
 async function runningInstances(dependencies: ApiDependencies, serviceEnvironmentId: string): Promise<Records> {
   const records = await listInstanceRecords(dependencies.database, serviceEnvironmentId)
-  return records.filter(({ instance }) => ALIVE.has(instance.state))
+  return records.filter(isAlive)
+}
+
+function isAlive({ instance }: Records[number]): boolean {
+  return ALIVE.has(instance.state)
 }
 
 function toLine(instance: string, release: number, line: InstanceOutput): InstanceLine {

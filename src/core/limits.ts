@@ -265,6 +265,8 @@ export const LIMITS = {
   logChunkBytes: 256 * KiB,
   /** Notes about when a log had which length. */
   logTimesBytes: 256 * KiB,
+  /** Instances whose place in the log a stream of a service remembers; about 40 bytes of its id each. */
+  logPositions: 200,
   // ── container engine
   engineConnectMs: 5 * SECOND,
   /** Of one call, unless it says otherwise. */

@@ -6,7 +6,8 @@ import { findDeploymentRecord } from '../../store/sql/deployment-view.ts'
 import { releaseHold } from '../../store/sql/holds.ts'
 import { listInstanceRecords, listServiceRecords, type ServiceRecord } from '../../store/sql/service-view.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { InstanceFollower, parsePosition, readInstanceLines } from '../instance-lines.ts'
+import { InstanceFollower, readInstanceLines } from '../instance-lines.ts'
+import { LogPositions } from '../log-positions.ts'
 import { type Handlers, STREAMED } from '../route-context.ts'
 import { viewDeployment, viewInstance, viewService } from '../views.ts'
 import { decodeCursor, pageOf } from './cursor.ts'
@@ -60,7 +61,7 @@ export const serviceHandlers: Handlers<'listServices' | 'getService' | 'releaseH
       return { items: await readInstanceLines(dependencies, target.id, query.tail, context.signal), next: null }
     }
     const stream = context.openStream()
-    await new InstanceFollower(dependencies, stream, parsePosition(context.lastEventId), query.tail).run(target.id)
+    await new InstanceFollower(dependencies, stream, LogPositions.parse(context.lastEventId), query.tail).run(target.id)
     return STREAMED
   },
 }
