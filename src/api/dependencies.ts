@@ -106,6 +106,8 @@ export interface ApiDependencies {
       options: { readonly signal: AbortSignal },
     ): Promise<{ readonly digest: Digest; readonly bytes: number }>
   }
+  /** A path on the server's machine: for its administrators alone. Throws SOURCE_REFUSED. */
+  readonly isHostPath: (source: Source) => boolean
   /** Throws SOURCE_REFUSED for what could never be fetched. */
   readonly validateSource: (source: Source) => void
   readonly artifacts: {

@@ -6,14 +6,22 @@ import { ACCESS_SETTING_DEFINITIONS, type AccessSettings } from './access-settin
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
 import { EDGE_SETTING_DEFINITIONS, type EdgeSettings } from './edge-settings.ts'
 import { HOOK_SETTING_DEFINITIONS, type HookSettings } from './hook-settings.ts'
-import { isLoopback, type ListenAddress } from './listen-address.ts'
+import type { ListenAddress } from './listen-address.ts'
 import { REGISTRY_SETTING_DEFINITIONS, type RegistrySettings } from './registry-settings.ts'
 import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
 import type { SettingDefinition } from './setting-definition.ts'
-import { absolutePath, duration, listenAddress, oneOf, type Parsed, parseDomain, trueOrFalse, wholeNumber } from './setting-parsers.ts'
+import { absolutePath, duration, listenAddress, oneOf, type Parsed, parseDomain, wholeNumber } from './setting-parsers.ts'
+import { SOURCE_SETTING_DEFINITIONS, type SourceSettings } from './source-settings.ts'
 
 /** Everything about a server that its owner decides. Complete and frozen; nobody below reads the environment. */
-export interface Settings extends AccessSettings, ScanSettings, ContainerSettings, HookSettings, RegistrySettings, EdgeSettings {
+export interface Settings
+  extends AccessSettings,
+    ScanSettings,
+    ContainerSettings,
+    HookSettings,
+    SourceSettings,
+    RegistrySettings,
+    EdgeSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
   readonly databaseUrl: string | null
   readonly dataDirectory: string
@@ -45,10 +53,6 @@ export interface Settings extends AccessSettings, ScanSettings, ContainerSetting
   /** Where programs of this host are looked for. */
   readonly searchPath: string
   readonly logLevel: LogLevel
-  /** Git repositories may be named by a local path or file URL. */
-  readonly allowFileSources: boolean
-  /** Certificates (PEM) to believe of git hosts; null = those of the system. */
-  readonly gitCaFile: string | null
   /** Crash point to arm; for the tests of this project only. */
   readonly crashAt: string | null
 }
@@ -208,6 +212,7 @@ export const SETTING_DEFINITIONS: Definitions = {
   ...EDGE_SETTING_DEFINITIONS,
   ...SCAN_SETTING_DEFINITIONS,
   ...HOOK_SETTING_DEFINITIONS,
+  ...SOURCE_SETTING_DEFINITIONS,
   searchPath: {
     variable: 'PATH',
     about: 'Where programs of this host are looked for.',
@@ -224,22 +229,6 @@ export const SETTING_DEFINITIONS: Definitions = {
     defaultText: '`info`',
     parse: (text) => oneOf(text, LOG_LEVELS),
     default: () => 'info',
-  },
-  allowFileSources: {
-    variable: 'SHIPLOCK_ALLOW_FILE_SOURCES',
-    about: 'Whether a git source may be a path on this machine. Whoever may deploy can then read every repository that the server can.',
-    example: 'false',
-    defaultText: '`true` while the API listens on loopback only, otherwise `false`',
-    parse: trueOrFalse,
-    default: (_host, settled) => settled.apiListen !== undefined && isLoopback(settled.apiListen),
-  },
-  gitCaFile: {
-    variable: 'SHIPLOCK_GIT_CA_FILE',
-    about: 'PEM file with the certificate authorities of your git hosts, in place of those of the system.',
-    example: '/etc/ssl/certs/company-ca.pem',
-    defaultText: 'those of the system',
-    parse: absolutePath,
-    default: () => null,
   },
   crashAt: {
     variable: 'SHIPLOCK_CRASH_AT',

@@ -78,9 +78,12 @@ describe('defaults', () => {
       hooksListen: null,
       headCheckMs: 300_000,
       outgoing: 'private',
+      fileSourceDirectories: [],
+      allowFileSources: null,
+      sourceReach: 'private',
+      sourceHosts: [],
       searchPath: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       logLevel: 'info',
-      allowFileSources: true,
       crashAt: null,
     })
   })
@@ -95,12 +98,6 @@ describe('defaults', () => {
     [{ xdgDataHome: '/data' }, '/data/shiplock'],
   ])('puts data where the user may write: %j', (facts, directory) => {
     expect(load({}, null, { ...HOST, ...facts }).dataDirectory).toBe(directory)
-  })
-
-  it('takes paths on this machine as sources only while nobody else can ask', () => {
-    expect(load({ SHIPLOCK_API_LISTEN: '0.0.0.0:4700' }).allowFileSources).toBe(false)
-    expect(load({ SHIPLOCK_API_LISTEN: '[::1]:4700' }).allowFileSources).toBe(true)
-    expect(load({ SHIPLOCK_API_LISTEN: '0.0.0.0:4700', SHIPLOCK_ALLOW_FILE_SOURCES: 'yes' }).allowFileSources).toBe(true)
   })
 })
 

@@ -107,6 +107,12 @@ export const LIMITS = {
   gitPushedDepth: 200,
   /** Of one git command; the deployment's own limit is usually shorter. */
   gitCommandMs: 30 * MINUTE,
+  /** Of the lines of git and ssh that are kept for the server's own log, in characters. */
+  gitSaidLength: 2000,
+  gitMemoryMb: 2048,
+  keyscanMemoryMb: 256,
+  /** Of programs that read what strangers wrote (git, ssh), at once in one room. */
+  foreignProcesses: 128,
   /** Files in a checkout; its unpacked size is bounded by gitCloneBytes too. */
   gitEntries: 500_000,
   /** Unpacked to packed, once 32 MiB are unpacked. Source code reaches 20, a bomb 1000. */

@@ -18,11 +18,11 @@ const NEVER = blockList(
   ['::/127', 'fe80::/10', 'fd00:ec2::/32', 'ff00::/8'],
 )
 /** RFC 1918, RFC 6598, RFC 4193 and what only tests and benchmarks use. */
-const PRIVATE = blockList(['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', '198.18.0.0/15'], ['fc00::/7'])
+const PRIVATE = blockList(['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', '198.18.0.0/15'], ['fc00::/7', 'fec0::/10'])
 
 export function isCallable(address: string, reach: Reach): boolean {
   if (reach === 'any') return true
-  const plain = unwrapped(address)
+  const plain = plainAddress(address)
   const family = isIP(plain) === 6 ? 'ipv6' : 'ipv4'
   if (NEVER.check(plain, family)) return false
   return reach === 'private' || !PRIVATE.check(plain, family)
@@ -114,15 +114,35 @@ function refused(reason: string): ShiplockError {
   return new ShiplockError('ADDRESS_REFUSED', `the address is refused: ${reason}`)
 }
 
-/** `::ffff:127.0.0.1` is 127.0.0.1, and so are its other spellings; NAT64 leads to IPv4, too. */
-function unwrapped(address: string): string {
+/**
+ * An address as the connection is made to it. `::ffff:127.0.0.1` is 127.0.0.1, and so are its other spellings: IPv4-compatible (RFC 4291),
+ * translated (RFC 2765, RFC 6052, RFC 8215) and 6to4 (RFC 3056) addresses all lead to an IPv4 address that stands in them.
+ */
+export function plainAddress(address: string): string {
   if (isIP(address) !== 6) return address
   const { hostname } = new URL(`http://[${address.replace(/%.*$/, '')}]`)
   const plain = hostname.slice(1, -1)
-  const mapped = /^(?:::ffff:|64:ff9b::)([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(plain)
-  if (mapped === null) return plain
-  const [high, low] = [Number.parseInt(mapped[1] ?? '0', 16), Number.parseInt(mapped[2] ?? '0', 16)]
-  return [high >> 8, high & 255, low >> 8, low & 255].join('.')
+  const words = wordsOf(plain)
+  const [first, second] = words
+  const head = words.slice(0, 6).join(':')
+  const isLast =
+    ['0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0'].includes(head) || (first === '64' && words[1] === 'ff9b' && words[2] === '1')
+  const isCompatible = head === '0:0:0:0:0:0' && words[6] !== '0'
+  if (isLast || isCompatible) return ipv4(words[6], words[7])
+  return first === '2002' ? ipv4(second, words[2]) : plain
+}
+
+/** Of an address as URLs write it: eight words without leading zeros. */
+function wordsOf(address: string): readonly string[] {
+  const [before = '', after] = address.split('::')
+  const [start, end] = [before, after ?? ''].map((part) => part.split(':').filter((word) => word !== '')) as [string[], string[]]
+  const gap = after === undefined ? [] : Array.from({ length: 8 - start.length - end.length }, () => '0')
+  return [...start, ...gap, ...end]
+}
+
+function ipv4(high = '0', low = '0'): string {
+  const [a, b] = [Number.parseInt(high, 16), Number.parseInt(low, 16)]
+  return [a >> 8, a & 255, b >> 8, b & 255].join('.')
 }
 
 function blockList(ipv4: readonly string[], ipv6: readonly string[]): BlockList {

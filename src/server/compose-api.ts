@@ -1,8 +1,11 @@
+import { join } from 'node:path'
 import type { ApiDependencies } from '../api/dependencies.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
+import type { ForeignPrograms } from '../core/foreign-programs.ts'
+import type { HostGuard } from '../core/host-guard.ts'
 import { LIMITS } from '../core/limits.ts'
 import { packTree } from '../core/pack-tree.ts'
 import type { Keyring } from '../core/seal.ts'
@@ -37,6 +40,8 @@ export function composeApi(
     notices: Notices
     uploads: ReturnType<typeof createUploadStore>
     sandbox: Sandbox
+    programs: ForeignPrograms
+    hosts: HostGuard
     edge: Edge
     caches: BuildCaches
     containerEngine: ContainerEngine | null
@@ -64,6 +69,7 @@ export function composeApi(
     urlOf: (host) => parts.edge.urlOf(host, ''),
     hostFor: (names) => hostFor(names, DEFAULT_NAMES, settings.domain),
     uploads: parts.uploads,
+    isHostPath: (source) => source.kind === 'git' && parseGitAddress(source.url).protocol === 'file',
     validateSource: (source) => {
       const fetcher = drivers.sources[source.kind]
       if (fetcher === null) throw toShiplockError(new Error(`this server takes no source of kind ${source.kind}`))
@@ -80,10 +86,11 @@ export function composeApi(
     repositories: {
       sshHostOf: (repository) => {
         if (repository.kind !== 'git') return null
-        const address = parseGitAddress(repository.url, { allowFile: true })
+        const address = parseGitAddress(repository.url)
         return address.protocol === 'ssh' ? hostOf(address) : null
       },
-      readHostKeys: (host, signal) => readHostKeys(host, SYSTEM_PATH, signal),
+      readHostKeys: (host, signal) =>
+        readHostKeys({ ...parts, searchPath: SYSTEM_PATH, stateDirectory: join(settings.dataDirectory, 'git') }, host, signal),
     },
     instanceLogs: (id, options) => instanceOutput(engine, id, options),
     ...composeHooks(settings, engine, parts.sender),

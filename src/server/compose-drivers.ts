@@ -4,6 +4,8 @@ import type { BuildCaches } from '../builders/build-caches.ts'
 import { resolveImage, resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
+import type { ForeignPrograms } from '../core/foreign-programs.ts'
+import type { HostGuard } from '../core/host-guard.ts'
 import type { Logger } from '../core/log.ts'
 import type { Edge } from '../edge/edge.ts'
 import { createEngineImages } from '../registry/engine-images.ts'
@@ -30,6 +32,10 @@ export function composeDrivers(
     containerEngine: ContainerEngine | null
     /** On images that are built here. */
     imageOwner: string
+    programs: ForeignPrograms
+    hosts: HostGuard
+    /** Of this server and its node: no source lies in or around them. */
+    ownDirectories: readonly string[]
   },
 ): Drivers {
   const data = settings.dataDirectory
@@ -38,7 +44,14 @@ export function composeDrivers(
   const images = containerEngine === null ? null : composeImages(settings, containerEngine, parts.imageOwner)
   return {
     sources: {
-      git: createGitSource({ allowFile: settings.allowFileSources, stateDirectory: join(data, 'git'), caFile: settings.gitCaFile, logger }),
+      git: createGitSource({
+        programs: parts.programs,
+        hosts: parts.hosts,
+        local: { directories: settings.fileSourceDirectories, forbidden: parts.ownDirectories },
+        stateDirectory: join(data, 'git'),
+        caFile: settings.gitCaFile,
+        logger,
+      }),
       upload: parts.uploads,
       image: images?.source ?? null,
     },

@@ -15,7 +15,7 @@ import { createDecider } from '../engine/triggers/decider.ts'
 import { createHeadChecker, createTriggerUpkeep } from '../engine/triggers/look-at-heads.ts'
 import { createPreviewSweep } from '../engine/triggers/sweep-previews.ts'
 import { Worker } from '../engine/worker.ts'
-import { sweepCredentials } from '../sources/git-credentials.ts'
+import { sweepGitRooms } from '../sources/git-room.ts'
 import { nextFence } from '../store/sql/leases.ts'
 import { buildCacheBytes } from './compose-garbage.ts'
 import { composeTriggers } from './compose-hooks.ts'
@@ -45,7 +45,7 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
     ...{ database, owner, clock: systemClock, logger, directory },
     work: [
       ending,
-      { start: () => sweepCredentials(join(directory, 'git')), stop: async () => {} },
+      { start: () => sweepGitRooms(join(directory, 'git'), opened.programs), stop: async () => {} },
       { start: () => trees.open(), stop: async () => trees.close() },
       { start: () => beginContainers(), stop: async () => {} },
       { start: () => front.start(), stop: () => front.stop() },

@@ -50,7 +50,8 @@ export function composeTriggers(settings: Settings, engine: EngineDependencies):
     readHeads: async (repository, branches, signal) => {
       if (git?.readHeads === undefined) throw new ShiplockError('SOURCE_REFUSED', 'this server fetches nothing from git')
       const credentials = await sourceCredentials(engine, engine.database, repository)
-      return git.readHeads({ source: { kind: 'git', url: repository.url, ref: null }, credentials, branches, signal })
+      const source = { kind: 'git' as const, url: repository.url, ref: null }
+      return git.readHeads({ source, projectId: repository.projectId, credentials, branches, signal })
     },
   }
 }

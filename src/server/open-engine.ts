@@ -4,10 +4,12 @@ import { createBuildCaches } from '../builders/recipe/build-cache-store.ts'
 import type { Settings } from '../config/settings.ts'
 import { resolveVariables } from '../config/variables.ts'
 import { systemClock } from '../core/clock.ts'
+import { createHostGuard } from '../core/host-guard.ts'
 import type { Logger } from '../core/log.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
 import { createEngineImageStore } from '../registry/engine-image-store.ts'
 import { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
+import { createConfinedPrograms } from '../sandbox/confined-programs.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
 import { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
@@ -25,10 +27,23 @@ export type OpenEngine = Awaited<ReturnType<typeof openEngine>>
  * Every driver, and the engine over them. `settings` are those of the node: what stands in its directory is shared with the servers beside
  * this one, and changed by the one of them that works. Nothing is begun here.
  */
-export async function openEngine(settings: Settings, logger: Logger, identity: Identity, stops: Stops) {
+export async function openEngine(
+  settings: Settings,
+  logger: Logger,
+  identity: Identity,
+  stops: Stops,
+  /** This server's data directory, which may be another than the node's. */
+  ownDirectory: string,
+) {
   const { database, owner, keyring: sealer } = identity
   const shared = settings.dataDirectory
   const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger })
+  if (settings.allowFileSources === true) {
+    const instead = 'name the directories in SHIPLOCK_FILE_SOURCE_DIRECTORIES'
+    logger.warn('SHIPLOCK_ALLOW_FILE_SOURCES has no effect any more', { instead })
+  }
+  const programs = createConfinedPrograms(sandbox)
+  const hosts = createHostGuard({ reach: settings.sourceReach, allowed: settings.sourceHosts })
   const front = composeEdge(settings, logger, database)
   const { edge } = front
   const uploads = createUploadStore({ directory: join(shared, 'uploads') })
@@ -44,7 +59,8 @@ export async function openEngine(settings: Settings, logger: Logger, identity: I
     return root === null ? [shared] : [shared, root]
   })
   const imageOwner = containers?.owner ?? ''
-  const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner })
+  const outside = { programs, hosts, ownDirectories: [ownDirectory, shared] }
+  const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner, ...outside })
   const layerImages = async () => {
     const layers = [...(await caches.list()), ...((await made.runtimeLayers?.list()) ?? [])]
     return layers.flatMap(({ image }) => image ?? [])
@@ -65,5 +81,5 @@ export async function openEngine(settings: Settings, logger: Logger, identity: I
   }
   disk.relieve = (deployment) => relieveDisk(engine, deployment)
   await mkdir(join(engine.workDirectory, 'deployments'), { recursive: true, mode: 0o711 })
-  return { engine, front, sandbox, uploads, trees, containerEngine, beginContainers: engineParts.begin, caches, disk }
+  return { engine, front, sandbox, programs, hosts, uploads, trees, containerEngine, beginContainers: engineParts.begin, caches, disk }
 }

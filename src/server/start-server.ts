@@ -43,10 +43,10 @@ async function assemble(settings: Settings, logger: Logger, stops: Stops): Promi
   const identity = await openIdentity(settings, logger, stops)
   const { database, embedded, node, keyring, rotation } = identity
   const local: Settings = { ...settings, dataDirectory: node.directory, edgeListen: node.edgeListen }
-  const opened = await openEngine(local, logger, identity, stops)
-  const { front, sandbox, uploads, caches, containerEngine, disk } = opened
+  const opened = await openEngine(local, logger, identity, stops, data)
+  const { front, sandbox, programs, hosts, uploads, caches, containerEngine, disk } = opened
   const { duty, ending, notices, sender } = await composeDuty(local, opened, stops)
-  const parts = { notices, uploads, sandbox, edge: front.edge, caches, containerEngine, keyring, rotation, sender, disk }
+  const parts = { notices, uploads, sandbox, programs, hosts, edge: front.edge, caches, containerEngine, keyring, rotation, sender, disk }
   const forApi = composeApi(local, opened.engine, { ...parts, isWorking: () => duty.isWorking })
   const apiServer = createApiServer(settings.apiListen, createApi(forApi), { announceIn: data, trustedProxies: settings.trustedProxies })
   // Both listeners before any work: a port that is taken ends the start with nothing done.

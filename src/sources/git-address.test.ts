@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { isShiplockError } from '../core/errors.ts'
 import { checkGitRef, parseGitAddress } from './git-address.ts'
 
-const parse = (text: string) => parseGitAddress(text, { allowFile: true })
+const parse = (text: string) => parseGitAddress(text)
 
 test.each([
   ['https://github.com/o/r.git', 'https', 'https://github.com/o/r.git'],
@@ -62,12 +62,6 @@ test.each([
 ] as const)('I9: the address %j is refused', (text, reason) => {
   expect(() => parse(text)).toThrow(reason)
   expect(codeOf(() => parse(text))).toBe('SOURCE_REFUSED')
-})
-
-test('paths on the server are refused where they are not allowed', () => {
-  for (const text of ['/srv/r', 'file:///srv/r']) {
-    expect(() => parseGitAddress(text, { allowFile: false })).toThrow(/does not allow/)
-  }
 })
 
 test('I8: a refused address with a password does not show it', () => {

@@ -23,27 +23,27 @@ const URL_LENGTH_MAX = 2048
 const CONTROL_OR_SPACE = /[\u0000-\u0020\u007f-\u00a0\u2028\u2029]/
 
 /** Reads a repository address, or refuses it with the reason. Nothing is asked of the network. */
-export function parseGitAddress(text: string, options: { readonly allowFile: boolean }): GitAddress {
+export function parseGitAddress(text: string): GitAddress {
   if (text === '') throw refused('url', text, 'is empty')
   if (text.length > URL_LENGTH_MAX) throw refused('url', text, `is longer than ${URL_LENGTH_MAX} characters`)
   if (CONTROL_OR_SPACE.test(isAbsolute(text) ? text.replaceAll(' ', '_') : text)) {
     throw refused('url', text, 'holds white space or control characters')
   }
   if (text.startsWith('-')) throw refused('url', text, 'begins with a dash and would be read as an option')
-  if (isAbsolute(text)) return fileAddress(text, text, options)
-  if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(text)) return urlAddress(text, options)
+  if (isAbsolute(text)) return fileAddress(text)
+  if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(text)) return urlAddress(text)
   if (/^[A-Za-z0-9+.-]*::/.test(text)) throw refused('url', text, 'names a remote helper, which can run any command')
   return scpAddress(text)
 }
 
-function urlAddress(text: string, options: { readonly allowFile: boolean }): GitAddress {
+function urlAddress(text: string): GitAddress {
   let url: URL
   try {
     url = new URL(text)
   } catch {
     throw refused('url', text, 'is not a valid URL')
   }
-  if (url.protocol === 'file:') return fileUrl(text, url, options)
+  if (url.protocol === 'file:') return fileUrl(text, url)
   if (url.protocol !== 'https:' && url.protocol !== 'ssh:') {
     throw refused('url', text, `uses ${url.protocol}// where https, ssh or file is needed`)
   }
@@ -60,7 +60,7 @@ function urlAddress(text: string, options: { readonly allowFile: boolean }): Git
   return { protocol: url.protocol === 'https:' ? 'https' : 'ssh', url: url.href, path: null }
 }
 
-function fileUrl(text: string, url: URL, options: { readonly allowFile: boolean }): GitAddress {
+function fileUrl(text: string, url: URL): GitAddress {
   if (url.host !== '') throw refused('url', text, 'names a host in a file URL; write file:///path')
   let path: string
   try {
@@ -70,18 +70,11 @@ function fileUrl(text: string, url: URL, options: { readonly allowFile: boolean 
   }
   // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
   if (/[\u0000-\u001f\u007f]/.test(path)) throw refused('url', text, 'holds control characters')
-  return fileAddress(text, path, options)
+  return fileAddress(path)
 }
 
-function fileAddress(text: string, path: string, options: { readonly allowFile: boolean }): GitAddress {
-  if (!options.allowFile) {
-    throw refused(
-      'url',
-      text,
-      'is a path on the server, which this server does not allow',
-      'Upload the directory, or use an https or ssh URL.',
-    )
-  }
+/** Which paths may be sources is decided elsewhere (`local-repository.ts`). */
+function fileAddress(path: string): GitAddress {
   return { protocol: 'file', url: pathToFileURL(path).href, path }
 }
 

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PUBLISHED_HOST_KEYS, parseHostKeyLine } from '../core/known-hosts.ts'
-import { removeTree } from '../core/remove-tree.ts'
+import { ShiplockError } from '../core/errors.ts'
+import { PUBLISHED_HOST_KEYS, parseHostKeyLine, splitHost } from '../core/known-hosts.ts'
 import { type GitAddress, hostOf } from './git-address.ts'
 import type { SourceCredentials } from './source.ts'
 
@@ -12,35 +11,33 @@ export interface PreparedCredentials {
   readonly env: Readonly<Record<string, string>>
   /** What is used, for the log; null = nothing. */
   readonly about: string | null
-  /** Nothing stays on disk. */
-  remove(): Promise<void>
+  /** Must never be shown. */
+  readonly secrets: readonly string[]
 }
 
-const NOTHING: PreparedCredentials = { env: {}, about: null, remove: async () => {} }
+const NOTHING: PreparedCredentials = { env: {}, about: null, secrets: [] }
 
-/** Below the state directory: one directory per use, which only its owner may enter. */
-function credentialsDirectory(stateDirectory: string): string {
-  return join(stateDirectory, 'credentials')
+export interface CredentialsRequest {
+  readonly address: GitAddress
+  readonly credentials: SourceCredentials | undefined
+  /** Where the connection goes; null = nobody looked. */
+  readonly addresses: readonly string[] | null
+  /** For files that only git's user may read. */
+  readonly directory: string
+  /** The same as git sees it. */
+  readonly directoryInside: string
 }
 
-/** What a server that was killed left behind. Before the first fetch. */
-export async function sweepCredentials(stateDirectory: string): Promise<void> {
-  await removeTree(credentialsDirectory(stateDirectory))
-}
-
-/** Picks what fits the address: the deploy key for ssh, the token of exactly that host for https. */
-export async function prepareCredentials(
-  address: GitAddress,
-  credentials: SourceCredentials | undefined,
-  stateDirectory: string,
-): Promise<PreparedCredentials> {
+/** Picks what fits the address: the deploy key for ssh, the token of exactly that host for https. Throws SOURCE_REFUSED. */
+export async function prepareCredentials(request: CredentialsRequest): Promise<PreparedCredentials> {
+  const { address, credentials } = request
+  if (address.protocol === 'ssh') return prepareKey(request)
   const host = hostOf(address)
-  if (address.protocol === 'ssh' && credentials?.deployKey != null) return prepareKey(credentials.deployKey, stateDirectory)
   const token = address.protocol === 'https' ? credentials?.tokens.find((one) => one.host === host) : undefined
   return token === undefined ? NOTHING : prepareToken(token)
 }
 
-/** The environment is for our own user's eyes; git sends the header to addresses that begin like this one and to no other. */
+/** The environment is for git's own user's eyes; git sends the header to addresses that begin like this one and to no other. */
 function prepareToken({ host, username, token }: SourceCredentials['tokens'][number]): PreparedCredentials {
   const basic = Buffer.from(`${username}:${token}`).toString('base64')
   return {
@@ -50,43 +47,51 @@ function prepareToken({ host, username, token }: SourceCredentials['tokens'][num
       GIT_CONFIG_VALUE_0: `Authorization: Basic ${basic}`,
     },
     about: `with the token for ${host}`,
-    remove: async () => {},
+    secrets: [token],
   }
 }
 
 /** ssh reads its key from a file only. A whole configuration of our own: nothing of the host's, and no word of it on a command line. */
-async function prepareKey(key: NonNullable<SourceCredentials['deployKey']>, stateDirectory: string): Promise<PreparedCredentials> {
-  const directory = join(credentialsDirectory(stateDirectory), randomBytes(12).toString('hex'))
-  const remove = () => removeTree(directory)
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  try {
-    const [identity, knownHosts, config] = ['key', 'known_hosts', 'config'].map((name) => join(directory, name)) as [string, string, string]
-    const pinned = key.hostKeys.flatMap((line) => parseHostKeyLine(line)?.line ?? [])
-    const lines = [...pinned, ...PUBLISHED_HOST_KEYS.map(({ line }) => line)]
-    await writeFile(identity, key.privateKey, { mode: 0o600, flag: 'wx' })
-    await writeFile(knownHosts, `${lines.join('\n')}\n`, { mode: 0o600, flag: 'wx' })
-    await writeFile(config, sshConfig(identity, knownHosts), { mode: 0o600, flag: 'wx' })
-    return {
-      // git hands this line to a shell; the path is our own, and quoted.
-      env: { GIT_SSH_COMMAND: `ssh -F '${config.replaceAll("'", "'\\''")}'`, GIT_SSH_VARIANT: 'ssh' },
-      about: `with the deploy key ${key.fingerprint}`,
-      remove,
-    }
-  } catch (error) {
-    await remove()
-    throw error
+async function prepareKey({
+  address,
+  credentials,
+  addresses,
+  directory,
+  directoryInside,
+}: CredentialsRequest): Promise<PreparedCredentials> {
+  const key = credentials?.deployKey
+  if (key == null) {
+    throw new ShiplockError('SOURCE_REFUSED', 'the address is one of ssh, and this service has no deploy key', {
+      hint: '`shiplock deploy-key create -s SERVICE` draws one: add it to the repository at its host. Or use an https address.',
+    })
+  }
+  const pinned = key.hostKeys.flatMap((line) => parseHostKeyLine(line)?.line ?? [])
+  const lines = [...pinned, ...PUBLISHED_HOST_KEYS.map(({ line }) => line)]
+  const write = (name: string, text: string) => writeFile(join(directory, name), text, { mode: 0o600, flag: 'wx' })
+  await write('key', key.privateKey)
+  await write('known_hosts', `${lines.join('\n')}\n`)
+  await write('ssh-config', sshConfig(address, addresses, directoryInside))
+  const config = join(directoryInside, 'ssh-config')
+  return {
+    // git hands this line to a shell; the path is our own, and quoted.
+    env: { GIT_SSH_COMMAND: `ssh -F '${config.replaceAll("'", "'\\''")}'`, GIT_SSH_VARIANT: 'ssh' },
+    about: `with the deploy key ${key.fingerprint}`,
+    secrets: [key.privateKey],
   }
 }
 
-function sshConfig(identity: string, knownHosts: string): string {
+function sshConfig(address: GitAddress, addresses: readonly string[] | null, inside: string): string {
   const settings = {
+    // The address that was looked up and found callable; its key is known by the name.
+    ...(addresses?.[0] === undefined ? {} : { HostName: addresses[0], HostKeyAlias: hostKeyName(address) }),
+    CanonicalizeHostname: 'no',
     BatchMode: 'yes',
-    IdentityFile: quoted(identity),
+    IdentityFile: quoted(join(inside, 'key')),
     IdentitiesOnly: 'yes',
     IdentityAgent: 'none',
     PreferredAuthentications: 'publickey',
     StrictHostKeyChecking: 'yes',
-    UserKnownHostsFile: quoted(knownHosts),
+    UserKnownHostsFile: quoted(join(inside, 'known_hosts')),
     GlobalKnownHostsFile: '/dev/null',
     UpdateHostKeys: 'no',
     CheckHostIP: 'no',
@@ -102,6 +107,12 @@ function sshConfig(identity: string, knownHosts: string): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name} ${value}\n`)
     .join('')
+}
+
+/** How known_hosts writes the host: an alias is looked up as it stands. */
+function hostKeyName(address: GitAddress): string {
+  const { name, port } = splitHost(hostOf(address) ?? '')
+  return port === null ? name : `[${name}]:${port}`
 }
 
 /** ssh expands `%` in paths. */

@@ -1,5 +1,7 @@
 import { closest } from 'fastest-levenshtein'
 import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import { printable } from '../core/printable.ts'
 import type { GitAddress } from './git-address.ts'
 import type { Git } from './git-command.ts'
 import { gitFailure } from './git-failure.ts'
@@ -14,7 +16,8 @@ export type RemoteTarget =
 interface Lookup {
   readonly git: Git
   readonly address: GitAddress
-  readonly cwd: string
+  /** The address as git is given it. */
+  readonly url: string
   readonly signal: AbortSignal
 }
 
@@ -58,26 +61,33 @@ export async function refNotFound(lookup: Lookup, ref: string | null): Promise<S
     })
   }
   return new ShiplockError('REF_NOT_FOUND', `the repository has no branch, tag or commit ${ref}; it has ${some(known)}`, {
-    hint: `Did you mean ${closest(ref, known)}? If not, push ${ref} first.`,
-    details: { ref, known: known.slice(0, 50) },
+    hint: `Did you mean ${closest(ref, known).slice(0, LIMITS.refLength)}? If not, push ${ref} first.`,
+    details: { ref, known: known.slice(0, 50).map((name) => name.slice(0, LIMITS.refLength)) },
   })
 }
 
 function some(names: readonly string[]): string {
-  const shown = names.slice(0, 8).join(', ')
+  const shown = names
+    .slice(0, 8)
+    .map((name) => name.slice(0, LIMITS.refLength))
+    .join(', ')
   return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown
 }
 
 async function listRemote(lookup: Lookup, options: readonly string[], patterns: readonly string[]) {
-  const { git, address, cwd, signal } = lookup
-  const result = await git(['ls-remote', ...options, '--', address.url, ...patterns], { cwd, signal })
+  const { git, address, url, signal } = lookup
+  const result = await git(['ls-remote', ...options, '--', url, ...patterns], { signal })
   if (result.exitCode !== 0) throw gitFailure(`can’t read ${address.url}`, result)
   const commits = new Map<string, string>()
   let head: string | null = null
   for (const line of result.stdout.split('\n')) {
-    const [value, name] = line.split('\t')
-    if (value === undefined || name === undefined) continue
-    if (value.startsWith('ref: ')) head = value.slice('ref: '.length).replace(/^refs\/heads\//, '')
+    const [value, given] = line.split('\t')
+    if (value === undefined || given === undefined) continue
+    const name = printable(given)
+    if (value.startsWith('ref: '))
+      head = printable(value.slice('ref: '.length))
+        .slice(0, LIMITS.refLength)
+        .replace(/^refs\/heads\//, '')
     else if (/^[0-9a-f]{40,64}$/.test(value)) commits.set(name, value)
   }
   return { commits, head }

@@ -1,6 +1,8 @@
 import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ShiplockError } from '../core/errors.ts'
+import type { ForeignPrograms } from '../core/foreign-programs.ts'
+import type { HostGuard } from '../core/host-guard.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { printable } from '../core/printable.ts'
@@ -8,16 +10,19 @@ import { removeTree } from '../core/remove-tree.ts'
 import type { Revision, Source } from '../domain/deployment.ts'
 import { checkGitRef, type GitAddress, parseGitAddress } from './git-address.ts'
 import { checkOut } from './git-checkout.ts'
-import { createGit, type Git } from './git-command.ts'
-import { prepareCredentials } from './git-credentials.ts'
+import type { Git } from './git-command.ts'
 import { gitFailure, lacksCommit, refusesUnadvertised } from './git-failure.ts'
 import { listHeads, type RemoteTarget, refNotFound, resolveRemote } from './git-ref.ts'
+import { openGitRoom } from './git-room.ts'
+import { assertNamedDirectory, type LocalRepositories } from './local-repository.ts'
 import type { FetchRequest, SourceFetcher } from './source.ts'
 
 export interface GitSourceOptions {
-  /** Whether paths on this server are sources. Off where projects do not trust each other. */
-  readonly allowFile: boolean
-  /** For the empty home and the known hosts; made when missing. */
+  readonly programs: ForeignPrograms
+  readonly hosts: HostGuard
+  /** Which paths of this host are sources. */
+  readonly local: LocalRepositories
+  /** For what one git needs; made when missing. */
   readonly stateDirectory: string
   readonly logger: Logger
   /** PATH for git and ssh. Default: the usual system directories. */
@@ -36,7 +41,10 @@ const SIZE_CHECK_MS = 250
 interface Checkout {
   readonly git: Git
   readonly address: GitAddress
-  readonly cwd: string
+  /** The address as git is given it. */
+  readonly url: string
+  /** On the host; git works in it. */
+  readonly directory: string
   readonly ref: string | null
   /** Wanted in place of the tip, if the ref still holds it. */
   readonly commit: string | null
@@ -48,8 +56,8 @@ interface Checkout {
 
 /** Fetches one exact commit, as shallow as the server lets us. The tree is kept, `.git` is not. */
 export function createGitSource(options: GitSourceOptions): SourceFetcher {
-  const commandOptions = {
-    stateDirectory: options.stateDirectory,
+  const roomOptions = {
+    ...options,
     searchPath: options.searchPath ?? SYSTEM_PATH,
     protocolVersion: options.protocolVersion ?? 2,
     caFile: options.caFile ?? null,
@@ -57,55 +65,57 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
   const parse = (source: Source): { address: GitAddress; ref: string | null } => {
     if (source.kind !== 'git') throw new ShiplockError('INTERNAL', `the git source was given a ${source.kind} source`)
     if (source.ref !== null) checkGitRef(source.ref)
-    return { address: parseGitAddress(source.url, options), ref: source.ref }
+    const address = parseGitAddress(source.url)
+    if (address.path !== null) assertNamedDirectory(address.path, options.local)
+    return { address, ref: source.ref }
   }
   return {
     kind: 'git',
     validate: (source) => void parse(source),
     fetch: async (request: FetchRequest): Promise<Revision> => {
       const { address, ref } = parse(request.source)
-      request.signal.throwIfAborted()
-      await removeTree(request.directory)
-      await mkdir(request.directory, { mode: 0o755 })
-      const opened = await prepareCredentials(address, request.credentials, options.stateDirectory)
+      const { signal, onLine, directory, credentials } = request
+      signal.throwIfAborted()
+      await removeTree(directory)
+      await mkdir(directory, { mode: 0o755 })
       try {
-        const git = await createGit(address, commandOptions, opened.env)
-        const { signal, onLine } = request
-        if (opened.about !== null) onLine(opened.about)
-        const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
-        const commit = request.commit ?? null
-        const isExact = request.isExact === true && commit !== null
-        const revision = await bring({ git, address, cwd: request.directory, ref, commit, isExact, signal, onLine, bytesMax })
-        await removeTree(join(request.directory, '.git'))
-        return revision
+        const projectId = request.scope?.projectId ?? null
+        const room = await openGitRoom(roomOptions, { address, credentials, projectId, directory, signal })
+        try {
+          if (room.about !== null) onLine(room.about)
+          const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
+          const commit = request.commit ?? null
+          const isExact = request.isExact === true && commit !== null
+          return await bring({ git: room.git, url: room.url, address, directory, ref, commit, isExact, signal, onLine, bytesMax })
+        } finally {
+          await removeTree(join(directory, '.git'))
+          await room.close()
+        }
       } catch (error) {
-        await removeTree(request.directory)
+        await removeTree(directory)
         options.logger.debug('git fetch failed', { error: error as Error })
         throw error
-      } finally {
-        await opened.remove()
       }
     },
-    readHeads: async ({ source, credentials, branches, signal }) => {
+    readHeads: async ({ source, credentials, branches, signal, projectId }) => {
       const { address } = parse(source)
       for (const branch of branches) checkGitRef(branch)
-      const opened = await prepareCredentials(address, credentials, options.stateDirectory)
+      const room = await openGitRoom(roomOptions, { address, credentials, projectId: projectId ?? null, directory: null, signal })
       try {
-        const git = await createGit(address, commandOptions, opened.env)
-        return await listHeads({ git, address, cwd: options.stateDirectory, signal }, branches)
+        return await listHeads({ git: room.git, address, url: room.url, signal }, branches)
       } finally {
-        await opened.remove()
+        await room.close()
       }
     },
   }
 }
 
 async function bring(checkout: Checkout): Promise<Revision> {
-  const { git, address, cwd, signal, onLine } = checkout
+  const { git, address, directory, signal, onLine } = checkout
   onLine(`cloning ${address.url}${checkout.ref === null ? '' : ` at ${checkout.ref}`}`)
   const target = await resolveRemote(checkout, checkout.ref)
-  await run(git(['init', '--quiet', '--template='], { cwd, signal }), 'can’t make a repository')
-  const bound = watchSize(join(cwd, '.git', 'objects', 'pack'), checkout.bytesMax, signal)
+  await run(git(['init', '--quiet', '--template='], { signal }), 'can’t make a repository')
+  const bound = watchSize(join(directory, '.git', 'objects', 'pack'), checkout.bytesMax, signal)
   let commit: string
   try {
     commit = await fetchTarget({ ...checkout, signal: bound.signal }, target)
@@ -113,7 +123,7 @@ async function bring(checkout: Checkout): Promise<Revision> {
     bound.stop()
   }
   if (checkout.isExact && commit !== checkout.commit) throw movedOn(checkout)
-  for (const warning of await checkOut({ git, directory: cwd, bytesMax: checkout.bytesMax, signal }, commit)) onLine(warning)
+  for (const warning of await checkOut({ git, bytesMax: checkout.bytesMax, signal }, commit)) onLine(warning)
   const revision = await describe(checkout, commit, target.kind === 'ref' ? target.shown : target.prefix)
   onLine(`commit ${commit.slice(0, 12)} “${revision.message}” by ${revision.author}`)
   return revision
@@ -150,11 +160,11 @@ async function fetchTarget(checkout: Checkout, target: RemoteTarget): Promise<st
  * Null = it is not (or is too far back to tell), the tip is what is meant.
  */
 async function fetchPushed(checkout: Checkout, target: RemoteTarget & { kind: 'ref' }, commit: string): Promise<string | null> {
-  const { git, address, cwd, signal, onLine } = checkout
+  const { git, url, signal, onLine } = checkout
   const depth = `--depth=${LIMITS.gitPushedDepth}`
-  const fetched = await git(['fetch', '--quiet', '--no-tags', depth, '--', address.url, target.name], { cwd, signal })
+  const fetched = await git(['fetch', '--quiet', '--no-tags', depth, '--', url, target.name], { signal })
   if (fetched.exitCode !== 0) throw gitFailure(`can’t fetch ${target.name}`, fetched)
-  const onRef = await git(['merge-base', '--is-ancestor', commit, 'FETCH_HEAD'], { cwd, signal })
+  const onRef = await git(['merge-base', '--is-ancestor', commit, 'FETCH_HEAD'], { signal })
   if (onRef.exitCode === 0) {
     onLine(`the push was of ${commit.slice(0, 12)}; ${target.name} has moved on since`)
     return commit
@@ -176,19 +186,19 @@ async function fetchTip(checkout: Checkout, name: string, commit: string): Promi
 }
 
 function fetchShallow(checkout: Checkout, what: string) {
-  const { git, address, cwd, signal } = checkout
-  return git(['fetch', '--quiet', '--no-tags', '--depth=1', '--', address.url, what], { cwd, signal })
+  const { git, url, signal } = checkout
+  return git(['fetch', '--quiet', '--no-tags', '--depth=1', '--', url, what], { signal })
 }
 
 /** The whole history of branches and tags, for a commit that can't be asked for by name. Bounded by `LIMITS.gitCloneBytes`. */
 async function fetchByPrefix(checkout: Checkout, prefix: string): Promise<string> {
-  const { git, address, cwd, signal } = checkout
+  const { git, url, signal } = checkout
   const refspecs = ['+refs/heads/*:refs/remotes/origin/*', '+refs/tags/*:refs/tags/*']
   await run(
-    git(['fetch', '--quiet', '--no-tags', '--', address.url, ...refspecs], { cwd, signal }),
-    `can’t fetch the history of ${address.url}`,
+    git(['fetch', '--quiet', '--no-tags', '--', url, ...refspecs], { signal }),
+    `can’t fetch the history of ${checkout.address.url}`,
   )
-  const found = await git(['rev-parse', '--quiet', '--verify', `${prefix}^{commit}`], { cwd, signal })
+  const found = await git(['rev-parse', '--quiet', '--verify', `${prefix}^{commit}`], { signal })
   if (found.exitCode === 0) return found.stdout.trim()
   if (found.stderrTail.join('\n').includes('ambiguous')) {
     throw new ShiplockError('REF_NOT_FOUND', `more than one commit begins with ${prefix}`, { hint: 'Give more digits of the commit.' })
@@ -197,14 +207,14 @@ async function fetchByPrefix(checkout: Checkout, prefix: string): Promise<string
 }
 
 async function revParse(checkout: Checkout, what: string): Promise<string> {
-  const { git, cwd, signal } = checkout
-  return (await run(git(['rev-parse', '--verify', `${what}^{commit}`], { cwd, signal }), `can’t find ${what}`)).trim()
+  const { git, signal } = checkout
+  return (await run(git(['rev-parse', '--verify', `${what}^{commit}`], { signal }), `can’t find ${what}`)).trim()
 }
 
 async function describe(checkout: Checkout, commit: string, ref: string): Promise<Extract<Revision, { kind: 'git' }>> {
-  const { git, cwd, signal } = checkout
+  const { git, signal } = checkout
   const args = ['log', '-1', '--no-show-signature', '--format=%H%x00%an <%ae>%x00%s', commit, '--']
-  const [hash = commit, author = '', message = ''] = (await run(git(args, { cwd, signal }), `can’t read ${commit}`)).trim().split('\0')
+  const [hash = commit, author = '', message = ''] = (await run(git(args, { signal }), `can’t read ${commit}`)).trim().split('\0')
   return { kind: 'git', commit: hash, message: short(message), author: short(author), ref }
 }
 

@@ -37,6 +37,8 @@ export interface FetchRequest {
 
 export interface HeadsRequest {
   readonly source: Source
+  /** Whose repository it is; left out = nobody's. */
+  readonly projectId?: ProjectId
   /** Left out = none. */
   readonly credentials?: SourceCredentials
   /** Names without `refs/heads/`. */

@@ -1,15 +1,14 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { silentLogger } from '../../src/core/log.ts'
 import { treeDigest } from '../../src/core/tree-digest.ts'
 import type { Source } from '../../src/domain/deployment.ts'
 import type { Digest } from '../../src/domain/ids.ts'
-import { createGitSource } from '../../src/sources/git.ts'
 import { packDirectory } from '../../src/sources/pack-directory.ts'
 import type { SourceFetcher } from '../../src/sources/source.ts'
 import { createUploadStore } from '../../src/sources/upload.ts'
 import { GitRepo, type TreeFiles, writeFiles } from '../support/git-repo.ts'
+import { hostGitSource } from '../support/git-source.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const FILES: TreeFiles = { 'a.txt': 'one', 'bin/run': { script: '#!/bin/sh\n' }, 'bin/alias': { link: 'run' } }
@@ -28,7 +27,7 @@ async function gitDriver(root: string): Promise<Driver> {
   const repo = new GitRepo(join(root, 'repo'))
   repo.commit('x', FILES)
   return {
-    fetcher: createGitSource({ allowFile: true, stateDirectory: join(root, 'state'), logger: silentLogger }),
+    fetcher: await hostGitSource(root),
     source: { kind: 'git', url: repo.directory, ref: 'main' },
     missing: { kind: 'git', url: join(root, 'nowhere'), ref: null },
     refused: { kind: 'git', url: '--upload-pack=x', ref: null },

@@ -4,11 +4,11 @@ import { createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
-import { silentLogger } from '../../src/core/log.ts'
 import type { Revision } from '../../src/domain/deployment.ts'
-import { createGitSource, type GitSourceOptions } from '../../src/sources/git.ts'
+import type { GitSourceOptions } from '../../src/sources/git.ts'
 import { createGit } from '../../src/sources/git-command.ts'
 import { GitRepo } from '../support/git-repo.ts'
+import { hostGitSource, hostPrograms } from '../support/git-source.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 interface Fetched {
@@ -20,12 +20,13 @@ interface Fetched {
 function fixture(options: Partial<GitSourceOptions> = {}) {
   const root = temporaryDirectory()
   const repo = new GitRepo(join(root, 'origin'))
-  const source = createGitSource({ allowFile: true, stateDirectory: join(root, 'state'), logger: silentLogger, ...options })
+  const made = hostGitSource(root, options)
   let count = 0
   const fetch = async (ref: string | null, url: string = repo.directory, signal = new AbortController().signal): Promise<Fetched> => {
     const directory = join(root, `checkout${count++}`)
     const lines: string[] = []
     try {
+      const source = await made
       const revision = await source.fetch({ source: { kind: 'git', url, ref }, directory, onLine: (line) => void lines.push(line), signal })
       if (revision.kind !== 'git') throw new Error('not a git revision')
       return { revision, directory, lines }
@@ -34,7 +35,7 @@ function fixture(options: Partial<GitSourceOptions> = {}) {
       throw error
     }
   }
-  return { root, repo, source, fetch }
+  return { root, repo, source: made, fetch }
 }
 
 test('branch, tag, annotated tag, commit, abbreviated commit and the default branch give exactly that commit', async () => {
@@ -111,7 +112,10 @@ test('a host that can’t be reached is told from one that answers no', async ()
   const { fetch } = fixture()
   await expect(fetch(null, 'https://127.0.0.1:9/r.git')).rejects.toMatchObject({ code: 'SOURCE_UNREACHABLE' })
   await expect(fetch(null, 'https://host.invalid/r.git')).rejects.toMatchObject({ code: 'SOURCE_UNREACHABLE' })
-  await expect(fetch(null, 'ssh://git@127.0.0.1:9/r.git')).rejects.toMatchObject({ code: 'SOURCE_UNREACHABLE' })
+  await expect(fetch(null, 'ssh://git@127.0.0.1:9/r.git')).rejects.toMatchObject({
+    code: 'SOURCE_REFUSED',
+    message: expect.stringContaining('no deploy key'),
+  })
 })
 
 test('I9: a host that answers in plain HTTP, or with escape sequences, does not reach the log raw', async () => {
@@ -219,11 +223,13 @@ test.runIf(process.getuid?.() === 0)('a repository of another user is fetched, w
 test('I9: git itself refuses other protocols, should an address ever get past the check', async () => {
   const { root } = fixture()
   const mark = join(root, 'ran')
-  const options = { stateDirectory: join(root, 'state'), searchPath: process.env.PATH ?? '', protocolVersion: 2, caFile: null } as const
-  const git = await createGit({ protocol: 'https', url: 'https://example.org/r', path: null }, options)
+  const programs = await hostPrograms(root)
+  const room = await programs.open({ purpose: 'git', projectId: null, directory: join(root, 'origin'), mounts: [], memoryMb: 512 })
+  const about = { searchPath: '/usr/bin:/bin', protocolVersion: 2, caFile: null, configuration: null, settings: [], env: {} } as const
+  const git = createGit({ ...about, room, protocol: 'https', home: '/nonexistent' })
   const signal = new AbortController().signal
   for (const url of [`ext::sh -c touch% ${mark}`, `file://${root}/origin`, 'http://127.0.0.1:9/r', 'git://127.0.0.1:9/r']) {
-    const result = await git(['ls-remote', '--', url], { cwd: root, signal })
+    const result = await git(['ls-remote', '--', url], { signal })
     expect(result.exitCode).not.toBe(0)
     expect(result.stderrTail.join('\n')).toMatch(/transport '\w+' not allowed/)
   }
@@ -243,7 +249,7 @@ test('the commit of a push is fetched while it is on its branch, and only then',
     const lines: string[] = []
     const about = { kind: 'git' as const, url: repo.directory, ref: 'refs/heads/main' }
     const signal = new AbortController().signal
-    const revision = await source.fetch({ source: about, commit, directory, onLine: (line) => void lines.push(line), signal })
+    const revision = await (await source).fetch({ source: about, commit, directory, onLine: (line) => void lines.push(line), signal })
     return { revision, lines: lines.join('\n'), content: readFileSync(join(directory, 'a.txt'), 'utf8') }
   }
   expect(await pushed(second)).toMatchObject({ revision: { commit: second }, content: '2' })
@@ -266,7 +272,7 @@ test('heads: the default branch and those that are asked for, as far as they exi
   const develop = repo.commit('second', { 'a.txt': '2' })
   repo.git('checkout', '--quiet', 'main')
   const about = { kind: 'git' as const, url: repo.directory, ref: null }
-  const heads = await source.readHeads?.({ source: about, branches: ['develop', 'gone'], signal: new AbortController().signal })
+  const heads = await (await source).readHeads?.({ source: about, branches: ['develop', 'gone'], signal: new AbortController().signal })
   expect(heads).toEqual({
     defaultBranch: 'main',
     branches: new Map([
@@ -274,7 +280,7 @@ test('heads: the default branch and those that are asked for, as far as they exi
       ['main', main],
     ]),
   })
-  await expect(source.readHeads?.({ source: about, branches: ['--upload-pack=x'], signal: new AbortController().signal })).rejects.toThrow(
-    'begins with a dash',
-  )
+  await expect(
+    (await source).readHeads?.({ source: about, branches: ['--upload-pack=x'], signal: new AbortController().signal }),
+  ).rejects.toThrow('begins with a dash')
 })

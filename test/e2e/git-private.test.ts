@@ -5,15 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { parseHostKeyLine } from '../../src/core/known-hosts.ts'
-import { silentLogger } from '../../src/core/log.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { createSshKey } from '../../src/core/ssh-key.ts'
-import { createGitSource, SYSTEM_PATH } from '../../src/sources/git.ts'
-import { sweepCredentials } from '../../src/sources/git-credentials.ts'
+import { SYSTEM_PATH } from '../../src/sources/git.ts'
+import { sweepGitRooms } from '../../src/sources/git-room.ts'
 import { readHostKeys } from '../../src/sources/host-keys.ts'
 import type { SourceCredentials } from '../../src/sources/source.ts'
 import { GitRepo } from '../support/git-repo.ts'
 import { gitServersMissing, HttpsGitServer, SshServer } from '../support/git-servers.ts'
+import { anyHost, hostGitSource, hostPrograms } from '../support/git-source.ts'
 
 const missing = gitServersMissing()
 const key = createSshKey('shiplock-test')
@@ -22,6 +22,8 @@ const account = { username: 'oauth2', token: TOKEN }
 
 const root = mkdtempSync(join(tmpdir(), 'shiplock-private-'))
 const state = join(root, 'state')
+const programs = await hostPrograms(root)
+const reader = { programs, hosts: anyHost, searchPath: SYSTEM_PATH, stateDirectory: state }
 let repo: GitRepo
 let ssh: SshServer
 let https: HttpsGitServer
@@ -56,7 +58,7 @@ const token = (text = TOKEN, host = https.host): SourceCredentials => ({
 
 let count = 0
 async function fetch(url: string, credentials: SourceCredentials | undefined, signal = new AbortController().signal) {
-  const source = createGitSource({ allowFile: false, stateDirectory: state, caFile: https.caFile, logger: silentLogger })
+  const source = await hostGitSource(root, { programs, stateDirectory: state, caFile: https.caFile })
   const directory = join(root, `checkout${count++}`)
   const lines: string[] = []
   try {
@@ -128,9 +130,9 @@ describe('over ssh with a deploy key', () => {
   })
 
   test('the keys that a host shows are those it has', async () => {
-    const lines = await readHostKeys(ssh.host, SYSTEM_PATH, new AbortController().signal)
+    const lines = await readHostKeys(reader, ssh.host, new AbortController().signal)
     expect(lines).toEqual([parseHostKeyLine(ssh.hostKey)?.line])
-    await expect(readHostKeys('127.0.0.1:9', SYSTEM_PATH, new AbortController().signal)).rejects.toMatchObject({
+    await expect(readHostKeys(reader, '127.0.0.1:9', new AbortController().signal)).rejects.toMatchObject({
       code: 'SOURCE_UNREACHABLE',
     })
   })
@@ -225,9 +227,13 @@ describe('I8: while a clone goes on', () => {
       const [directory = ''] = readdirSync(join(state, 'credentials'))
       expect(directory).toMatch(/^[0-9a-f]{24}$/)
       expect(
-        execFileSync('stat', ['-c', '%a', join(state, 'credentials', directory), join(state, 'credentials', directory, 'key')], {
-          encoding: 'utf8',
-        }),
+        execFileSync(
+          'stat',
+          ['-c', '%a', join(state, 'credentials', directory, 'settings'), join(state, 'credentials', directory, 'settings', 'key')],
+          {
+            encoding: 'utf8',
+          },
+        ),
       ).toBe('700\n600\n')
     } finally {
       abort.abort(new Error('enough'))
@@ -244,7 +250,7 @@ describe('I8: while a clone goes on', () => {
   test('what a server that was killed left behind is swept at the next start', async () => {
     execFileSync('mkdir', ['-p', join(state, 'credentials', 'dead')])
     writeFileSync(join(state, 'credentials', 'dead', 'key'), key.privateKey)
-    await sweepCredentials(state)
+    await sweepGitRooms(state, programs)
     expect(secretsIn(state)).toEqual([])
   })
 })

@@ -29,7 +29,6 @@ describe.skipIf(missing !== null)(`images, deployed by a real server${missing ==
       env: {
         SHIPLOCK_CONTAINER_ENGINE: dockerd.host,
         SHIPLOCK_CONTAINER_ADDRESS: 'container',
-        SHIPLOCK_ALLOW_FILE_SOURCES: 'true',
         SHIPLOCK_SCAN_WITHOUT_SCANNER: 'warn',
       },
     })

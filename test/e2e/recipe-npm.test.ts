@@ -8,8 +8,8 @@ import { silentLogger } from '../../src/core/log.ts'
 import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { RecipeBuild } from '../../src/domain/service-config.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
-import { createGitSource } from '../../src/sources/git.ts'
 import { GitRepo } from '../support/git-repo.ts'
+import { hostGitSource } from '../support/git-source.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 /** A project with a dependency inside the repository, so that a real `npm ci` needs no network. */
@@ -57,7 +57,7 @@ async function fixture() {
   repo.commit('a real project', PROJECT)
   const sandbox = await createSandbox({ stateDirectory: join(root, 'sandbox'), logger: silentLogger })
   const builder = createRecipeBuilder({ sandbox, logger: silentLogger })
-  const source = createGitSource({ allowFile: true, stateDirectory: join(root, 'git'), logger: silentLogger })
+  const source = await hostGitSource(root)
   const lines: string[] = []
   const signal = new AbortController().signal
   const onLine = (line: string) => void lines.push(line)

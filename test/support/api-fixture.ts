@@ -76,6 +76,7 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     hostFor: ({ service, environment, project }) =>
       `${[service, ...(environment === 'production' ? [] : [environment]), ...(project === 'default' ? [] : [project])].join('-')}.localhost`,
     uploads: { receive: receiveInMemory },
+    isHostPath: (source) => source.kind === 'git' && source.url.startsWith('file:'),
     validateSource: (source) => {
       if (source.kind === 'git' && source.url.startsWith('-')) throw new ShiplockError('SOURCE_REFUSED', 'the URL begins with a dash')
     },

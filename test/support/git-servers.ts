@@ -118,7 +118,7 @@ export class HttpsGitServer {
   private constructor(directory: string, root: string, account: { readonly username: string; readonly token: string }) {
     mkdirSync(directory, { recursive: true })
     const [key, certificate] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
-    const subject = ['-subj', '/CN=tests', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost']
+    const subject = ['-subj', '/CN=tests', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:git.test']
     const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', ...subject]
     execFileSync('openssl', [...args, '-keyout', key, '-out', certificate], { stdio: 'ignore' })
     this.caFile = certificate

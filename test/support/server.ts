@@ -306,6 +306,9 @@ export class TestServer {
       SHIPLOCK_CONTAINER_ENGINE: 'none',
       SHIPLOCK_EDGE_LISTEN: `127.0.0.1:${this.edgePort}`,
       SHIPLOCK_EDGE_WORKERS: '2',
+      // Where tests keep their repositories, and where their git hosts and registries are.
+      SHIPLOCK_FILE_SOURCE_DIRECTORIES: '/tmp',
+      SHIPLOCK_SOURCE_REACH: 'any',
     }
   }
 }

@@ -18,6 +18,7 @@ import type { ApiDependencies } from '../dependencies.ts'
 import { type Handlers, type RouteContext, STREAMED } from '../route-context.ts'
 import { viewDeployment } from '../views.ts'
 import { decodeNumberCursor, pageOf } from './cursor.ts'
+import { assertMayUse } from './host-path.ts'
 import { namesOf, type ServiceNames } from './scope.ts'
 
 export const deploymentHandlers: Handlers<
@@ -35,11 +36,17 @@ export const deploymentHandlers: Handlers<
     return { digest, bytes, project }
   },
 
-  createDeployment: async ({ body }, { dependencies, actor, access, once }) => {
+  createDeployment: async ({ body }, context) => {
+    const { dependencies, actor, access, once } = context
     const names = namesOf(body, dependencies)
-    if (body.source !== undefined) dependencies.validateSource(toSource(body.source))
+    const named = body.source === undefined ? null : toSource(body.source)
+    if (named !== null) {
+      assertMayUse(named, context)
+      dependencies.validateSource(named)
+    }
     return once(async (tx) => {
-      const source = await chooseSource(tx, names, body.source === undefined ? null : toSource(body.source), access.grant.environment)
+      const source = await chooseSource(tx, names, named, access.grant.environment)
+      assertMayUse(source, context)
       const target = await ensureServiceEnvironment(tx, names, source, dependencies.hostFor(names))
       await lockServiceEnvironment(tx, target.id)
       // A manual deployment ends what a rollback began (DESIGN.md §2).

@@ -24,6 +24,7 @@ import {
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Handlers, RouteContext } from '../route-context.ts'
 import { decodeCursor, decodeNumberCursor, pageOf } from './cursor.ts'
+import { assertMayUse } from './host-path.ts'
 import { namesOf } from './scope.ts'
 
 type WebhookOperations =
@@ -41,13 +42,14 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
   createWebhook: ({ body }, context) => {
     const { dependencies, once, tell } = context
     const names = namesOf(body, dependencies)
-    if (body.repository !== undefined) dependencies.validateSource({ kind: 'git', url: body.repository, ref: null })
+    if (body.repository !== undefined) checkRepository(body.repository, context)
     if (typeof body.apiUrl === 'string') dependencies.assertCallable(body.apiUrl)
     return once(async (tx) => {
       const secret = drawSecret(body.provider, body.signing ?? false)
       const id = randomId('hook')
       const known = await findServiceEnvironment(tx, names)
       const repository = body.repository ?? repositoryOf(known?.source ?? null, names.service)
+      assertMayUse({ kind: 'git', url: repository, ref: null }, context)
       const target =
         known ?? (await ensureServiceEnvironment(tx, names, { kind: 'git', url: repository, ref: null }, dependencies.hostFor(names)))
       if ((await countWebhooks(tx, target.serviceId)) >= LIMITS.webhooksPerService) {
@@ -93,7 +95,7 @@ export const webhookHandlers: Handlers<WebhookOperations> = {
   updateWebhook: ({ params, body }, context) =>
     context.once(async (tx) => {
       const { dependencies } = context
-      if (body.repository !== undefined) dependencies.validateSource({ kind: 'git', url: body.repository, ref: null })
+      if (body.repository !== undefined) checkRepository(body.repository, context)
       if (typeof body.apiUrl === 'string') dependencies.assertCallable(body.apiUrl)
       await updateWebhook(tx, params.id, {
         isEnabled: body.enabled,
@@ -293,4 +295,11 @@ async function refusalOf(response: Response): Promise<string> {
 function ownAddress({ socket }: IncomingMessage): string {
   const host = socket.localAddress ?? '127.0.0.1'
   return `http://${host.includes(':') && !host.startsWith('::ffff:') ? `[${host}]` : host.replace('::ffff:', '')}:${socket.localPort}`
+}
+
+/** Before anything is written. */
+function checkRepository(url: string, context: RouteContext): void {
+  const source = { kind: 'git' as const, url, ref: null }
+  assertMayUse(source, context)
+  context.dependencies.validateSource(source)
 }
