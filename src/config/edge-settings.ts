@@ -1,6 +1,6 @@
 import type { ListenAddress } from './listen-address.ts'
 import type { SettingDefinition } from './setting-definition.ts'
-import { listenAddress, oneOf, type Parsed } from './setting-parsers.ts'
+import { listenAddress, oneOf, type Parsed, trueOrFalse } from './setting-parsers.ts'
 
 const EDGES = ['embedded', 'traefik'] as const
 
@@ -9,6 +9,8 @@ export interface EdgeSettings {
   readonly edge: (typeof EDGES)[number]
   /** How the world reaches a proxy that stands before the edge; null = nothing stands there, and nobody is believed about a request's scheme. */
   readonly edgeFront: { readonly isTls: boolean; readonly port: number } | null
+  /** Apps may set cookies for the domain that all of them share. */
+  readonly sharedCookies: boolean
   /** Where Traefik asks for its configuration. */
   readonly traefikListen: ListenAddress
   /** Where Traefik takes requests; null = it can't be reached from here. */
@@ -45,6 +47,15 @@ export const EDGE_SETTING_DEFINITIONS: { readonly [Key in keyof EdgeSettings]: S
     defaultText: 'none',
     parse: parseFront,
     default: () => null,
+  },
+  sharedCookies: {
+    variable: 'SHIPLOCK_SHARED_COOKIES',
+    about:
+      'Whether apps may set cookies with `Domain=` SHIPLOCK_DOMAIN or above it, which every other app of the server is then sent: for servers whose projects all trust each other. A change takes effect after `shiplock server stop --all`.',
+    example: 'true',
+    defaultText: '`false`: such a cookie stays with the host that set it',
+    parse: trueOrFalse,
+    default: () => false,
   },
   traefikListen: {
     variable: 'SHIPLOCK_TRAEFIK_LISTEN',

@@ -62,6 +62,7 @@ describe('defaults', () => {
       traefikEntry: { isTls: false, host: '127.0.0.1', port: 80 },
       traefikInner: null,
       traefikEntryPoints: [],
+      sharedCookies: false,
       traefikCertResolver: null,
       traefikNetwork: null,
       trivy: null,

@@ -31,6 +31,7 @@ export function composeEdge(settings: Settings, logger: Logger, database: Databa
     listen: settings.edgeListen,
     workers: settings.edgeWorkers,
     logger,
+    ...(settings.sharedCookies ? {} : { cookieBase: settings.domain }),
     ...(isBehind || front !== null ? { trustsForwarded: true } : {}),
     ...(front === null ? {} : { publicOrigin: { scheme: front.isTls ? ('https' as const) : ('http' as const), port: front.port } }),
   })

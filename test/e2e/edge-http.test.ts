@@ -91,13 +91,15 @@ test('trailers pass in both directions, framing headers among them do not', asyn
       .until('x-sum: 1')
       .then(() =>
         connection.socket.write(
-          'HTTP/1.1 200 OK\r\ntrailer: x-check\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-check: 2\r\ncontent-length: 9\r\n\r\n',
+          'HTTP/1.1 200 OK\r\ntrailer: x-check\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-check: 2\r\ncontent-length: 9\r\nx-shiplock-error: held\r\n\r\n',
         ),
       )
     return null
   })
   const connection = await client()
-  connection.socket.write(`${post('trailer: x-sum\r\ntransfer-encoding: chunked\r\n')}2\r\nhi\r\n0\r\nx-sum: 1\r\nhost: evil\r\n\r\n`)
+  connection.socket.write(
+    `${post('trailer: x-sum\r\ntransfer-encoding: chunked\r\n')}2\r\nhi\r\n0\r\nx-sum: 1\r\nhost: evil\r\nx-real-ip: evil\r\n\r\n`,
+  )
   const answer = await connection.until(/0\r\nx-check: 2\r\n\r\n$/)
   expect(answer).toMatch(/trailer: x-check/i)
   expect(answer).not.toContain('content-length: 9')
@@ -124,6 +126,17 @@ test('early hints reach the client before the answer', async () => {
   expect(answer.indexOf('HTTP/1.1 103')).toBe(0)
   expect(answer).toMatch(/link: <\/a\.css>; rel=preload/i)
   expect(answer).toContain('HTTP/1.1 200')
+})
+
+test.each([
+  ['two links in one header', 'link: </a.css>; rel=preload, </b.js>; rel=preload'],
+  ['a quoted value with a blank', 'link: </a.css>; rel=preload; title="a b"'],
+  ['two headers', 'link: </a.css>; rel=preload\r\nlink: <https://cdn.example.com/b.js>; rel=preconnect'],
+])('early hints with %s pass, and the request reaches the app once', async (_name, line) => {
+  const app = await serveRaw(() => `HTTP/1.1 103 Early Hints\r\n${line}\r\n\r\n${OK}`)
+  const answer = await exchangeRaw(fixture.port, get())
+  expect(answer.indexOf(`HTTP/1.1 103 Early Hints\r\n${line}\r\n\r\nHTTP/1.1 200`)).toBe(0)
+  expect(app.received().split('HTTP/1.1\r\n').length).toBe(2)
 })
 
 test('an answer that ends with the connection is delivered whole', async () => {

@@ -13,6 +13,8 @@ export interface EdgeProcessConfig {
   readonly responseTimeoutMs: number | null
   /** Only a proxy of ours reaches the listener: what it says about scheme and port of the client's request holds. */
   readonly trustsForwarded: boolean
+  /** What all hosts share when their apps belong to different people: no cookie is set for it. Null = cookies pass as they are. */
+  readonly cookieBase: string | null
   /** Descriptor of the listening socket when a predecessor hands it over. */
   readonly inheritedFd: number | null
   /** Descriptor that takes the start-up messages; null = nobody listens. */
@@ -46,6 +48,7 @@ export function parseEdgeProcessConfig(text: string): EdgeProcessConfig {
     workers,
     responseTimeoutMs: raw.responseTimeoutMs ?? null,
     trustsForwarded: raw.trustsForwarded === true,
+    cookieBase: raw.cookieBase ?? null,
     inheritedFd: raw.inheritedFd ?? null,
     reportFd: raw.reportFd ?? null,
   }

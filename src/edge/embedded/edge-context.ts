@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import { LIMITS } from '../../core/limits.ts'
+import type { InstanceId } from '../../domain/ids.ts'
 import type { Switchboard } from './switchboard.ts'
 
 /** What every exchange of a worker shares. */
@@ -10,6 +11,10 @@ export interface EdgeContext {
   readonly responseTimeoutMs: number
   /** What a proxy in front says about the client's request holds. */
   readonly trustsForwarded: boolean
+  /** What all hosts share, when their apps belong to people who don't trust each other: no cookie is set for it. */
+  readonly cookieBase: string | null
+  /** Said in the log, now and then: an instance gave an answer that could not be passed on. */
+  readonly noteInvalid: (instance: InstanceId, what: string) => void
   /** From then on each answer ends its client connection. */
   isRetiring: boolean
   /** Exchanges that wait for an answer's head, so that one coarse timer can watch them all. */
@@ -18,7 +23,12 @@ export interface EdgeContext {
 
 export function createEdgeContext(
   board: Switchboard,
-  config: Pick<EdgeContext, 'listenPort' | 'probeToken' | 'trustsForwarded'> & { readonly responseTimeoutMs: number | null },
+  config: Pick<EdgeContext, 'listenPort' | 'probeToken' | 'trustsForwarded'> & {
+    readonly responseTimeoutMs: number | null
+    /** Not said by a primary that is older than this worker. */
+    readonly cookieBase?: string | null
+  },
+  warn: (message: string, facts: Readonly<Record<string, unknown>>) => void = () => {},
 ): EdgeContext {
   return {
     board,
@@ -26,10 +36,26 @@ export function createEdgeContext(
     probeToken: config.probeToken,
     trustsForwarded: config.trustsForwarded,
     responseTimeoutMs: config.responseTimeoutMs ?? LIMITS.upstreamResponseMs,
+    cookieBase: config.cookieBase ?? null,
+    noteInvalid: invalidNotes(warn),
     isRetiring: false,
     waiting: new Set(),
   }
 }
+
+/** The first of an instance, then one a minute; of few instances at a time. */
+function invalidNotes(warn: (message: string, facts: Readonly<Record<string, unknown>>) => void): EdgeContext['noteInvalid'] {
+  const said = new Map<InstanceId, number>()
+  return (instance, what) => {
+    const now = performance.now()
+    if (now - (said.get(instance) ?? Number.NEGATIVE_INFINITY) < NOTE_EVERY_MS) return
+    if (said.size >= NOTED_INSTANCES) said.clear()
+    said.set(instance, now)
+    warn('an answer was not valid HTTP and became 502', { instance, what })
+  }
+}
+const NOTE_EVERY_MS = 60_000
+const NOTED_INSTANCES = 200
 
 /** Scheme and port of the client's request: ours, or what a proxy in front of us says. */
 export function outerScheme(

@@ -93,6 +93,7 @@ export class EdgeProcess {
         probeToken: this.#probeToken,
         responseTimeoutMs: this.#config.responseTimeoutMs,
         trustsForwarded: this.#config.trustsForwarded,
+        cookieBase: this.#config.cookieBase,
       },
     })
     this.#primary = new Primary(ledger, this.#crew, file, this.#logger, edgeCrashPoints(stateDirectory))

@@ -28,6 +28,8 @@ export interface EmbeddedEdgeOptions {
   readonly responseTimeoutMs?: number
   /** A proxy of ours stands in front, and nobody else reaches the listener. */
   readonly trustsForwarded?: boolean
+  /** What all hosts share when their apps belong to different people: no cookie is set for it. */
+  readonly cookieBase?: string
   readonly nodePath?: string
   /** The built `main.js` of this folder. */
   readonly entryPath?: string
@@ -101,7 +103,7 @@ export class EmbeddedEdge implements Edge {
   }
 
   async #ensure(): Promise<void> {
-    const { stateDirectory, listen, workers, responseTimeoutMs, trustsForwarded = false } = this.#options
+    const { stateDirectory, listen, workers, responseTimeoutMs, trustsForwarded = false, cookieBase } = this.#options
     const running = await this.#adopt()
     if (running === null) {
       const config = {
@@ -112,6 +114,7 @@ export class EmbeddedEdge implements Edge {
         workers: workers ?? Math.min(2, availableParallelism()),
         responseTimeoutMs: responseTimeoutMs ?? null,
         trustsForwarded,
+        cookieBase: cookieBase ?? null,
       }
       try {
         await launchEdge(config, this.#options.nodePath ?? process.execPath, this.#entryPath)

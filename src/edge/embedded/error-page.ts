@@ -6,6 +6,7 @@ export const EDGE_ERRORS = {
   'unknown-host': { status: 404, title: 'Not found', text: 'Nothing is served under this address.' },
   'method-refused': { status: 405, title: 'Method not allowed', text: 'This method is not served here.' },
   'header-too-large': { status: 431, title: 'Request header too large', text: 'The request header is larger than what is accepted.' },
+  'version-refused': { status: 505, title: 'HTTP version not supported', text: 'HTTP/1.1 and HTTP/1.0 are served here.' },
   'request-timeout': { status: 408, title: 'Request timeout', text: 'The request did not arrive in time.' },
   'instance-unreachable': { status: 502, title: 'Bad gateway', text: 'The application could not be reached.' },
   'instance-failed': { status: 502, title: 'Bad gateway', text: 'The application ended the request without an answer.' },
@@ -28,9 +29,10 @@ export interface ErrorPage {
   readonly body: string
 }
 
-/** HTML for those who ask for it by name, plain text for everybody else. */
-export function errorPage(code: EdgeErrorCode, accept: string | undefined): ErrorPage {
-  const { status, title, text } = EDGE_ERRORS[code]
+/** HTML for those who ask for it by name, plain text for everybody else. `what`: more about it, in words of the edge's own. */
+export function errorPage(code: EdgeErrorCode, accept: string | undefined, what?: string): ErrorPage {
+  const { status, title, text: said } = EDGE_ERRORS[code]
+  const text = what === undefined ? said : `${said.replace(/\.$/, '')}: ${what}.`
   const isHtml = accept?.includes('text/html') ?? false
   const body = isHtml ? html(status, title, text) : `${status} ${title}: ${text}\n`
   const headers = [

@@ -46,6 +46,8 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   #approach: Approach | null = null
   #connection: UpstreamConnection | null = null
   #attempts = 0
+  /** What to say when no target is left. */
+  #lastFailure: 'instance-unreachable' | 'instance-failed' = 'instance-unreachable'
   #isOver = false
   #isHeadSent = false
   #isCounted = false
@@ -107,7 +109,7 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     const claim = this.claimOn(route, [], false)
     if (claim === null) {
       const isFull = route.targets.some((target) => target.isFull)
-      return this.#failWith(this.#tried.length > 0 ? 'instance-unreachable' : isFull ? 'overloaded' : 'no-instance')
+      return this.#failWith(this.#tried.length > 0 ? this.#lastFailure : isFull ? 'overloaded' : 'no-instance')
     }
     const idle = this.#attempts > 1 ? null : claim.takeIdle(this.#body.isEmpty && isRepeatable(this.#request.method))
     if (idle === null) this.#approach = new Approach(this.#context.board.watchers, this, claim)
@@ -164,8 +166,13 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
       if (this.#request.headers.expect === undefined || this.#isContinued) return
       this.#isContinued = true
       this.#response.writeContinue()
-    } else if (status === 103) this.#response.writeEarlyHints(earlyHints(headers))
+    } else if (status === 103) this.#hint(earlyHints(headers))
     else if (status === 102) this.#response.writeProcessing()
+  }
+
+  /** Not by `writeEarlyHints`, which takes one link of the simplest form. A pipelined request that waits for its turn does without. */
+  #hint(head: string): void {
+    if (head !== '') this.#response.socket?.write(head, 'latin1')
   }
 
   head(head: ResponseHead): void {
@@ -174,7 +181,8 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     this.#status = head.status
     this.#noteFirstByte()
     const isStreamed = head.framing === 'chunked' || head.framing === 'close'
-    let headers = responseHeaders(head.rawHeaders, head.connection, head.framing === 'chunked' && this.#request.httpVersionMinor === 1)
+    const keepsTrailer = head.framing === 'chunked' && this.#request.httpVersionMinor === 1
+    let headers = responseHeaders(head.rawHeaders, head.connection, keepsTrailer, this.#context.cookieBase)
     if (head.status === 204) headers = without(headers, 'content-length')
     if (this.#isProbe) headers.push(GENERATION_HEADER, String(this.#generation))
     // A client that was never told to go on may send its body or not: after this answer nobody could tell what its next bytes are.
@@ -248,15 +256,24 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     this.#connection = null
     this.#body.detach()
     const claim = this.#claim
+    if (error instanceof ResponseSyntaxError) return this.#refuseAnswer(error)
     if (this.#mayRepeat(connection)) {
       // A reused connection that broke says nothing about the target; a refused one does.
       if (claim !== null && connection?.isUsed !== true) this.#tried.push(claim)
+      this.#lastFailure = connection !== null && connection.bytesSent > 0 ? 'instance-failed' : 'instance-unreachable'
       this.#land()
       return this.#again()
     }
     if (this.#isHeadSent) return this.#abort()
     const isUnsent = connection === null || connection.bytesSent === 0
-    this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : isUnsent ? 'instance-unreachable' : 'instance-failed')
+    this.#failWith(isUnsent ? 'instance-unreachable' : 'instance-failed')
+  }
+
+  /** It was reached, and it answered: the next try would get the same. */
+  #refuseAnswer(error: ResponseSyntaxError): void {
+    if (this.#claim !== null) this.#context.noteInvalid(this.#claim.target.instanceId, error.what)
+    if (this.#isHeadSent) this.#abort()
+    else this.#failWith('instance-invalid', error.what)
   }
 
   #again() {
@@ -307,20 +324,20 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   }
 
   // ── ends
-  #failWith(code: EdgeErrorCode): void {
+  #failWith(code: EdgeErrorCode, what?: string): void {
     if (!this.#isProbe && this.#route !== null) {
       this.#route.counters.failures += 1
       if (this.#claim !== null) this.#claim.failures += 1
     }
     this.#noteFirstByte()
-    this.#refuse(code)
+    this.#refuse(code, what)
   }
 
-  #refuse(code: EdgeErrorCode): void {
+  #refuse(code: EdgeErrorCode, what?: string): void {
     this.#isOver = true
     this.#connection?.destroy()
     this.#land()
-    const page = errorPage(code, this.#request.headers.accept)
+    const page = errorPage(code, this.#request.headers.accept, what)
     const headers = [...page.headers]
     if (this.#context.isRetiring) headers.push('connection', 'close')
     this.#body.abandon()

@@ -68,14 +68,16 @@ export class Front {
   }
 
   #exchange(request: IncomingMessage, response: ServerResponse) {
+    if (!isSpoken(request)) return refuseParsed('version-refused', request, response)
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
     const framing = bodyFraming(request)
-    if (target === null || framing === null) return refuseParsed(request, response)
+    if (target === null || framing === null) return refuseParsed('bad-request', request, response)
     new Exchange(this.#context, request, response, target, framing).start()
   }
 
   #tunnel(request: IncomingMessage, socket: Socket, head: Buffer) {
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
+    if (!isSpoken(request)) return refuseRaw(socket, 'version-refused', request.headers.accept)
     // A body before an upgrade would be read by nobody: its bytes could pass as the tunnel's.
     const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
     if (target === null || hasBody) return refuseRaw(socket, 'bad-request', request.headers.accept)
@@ -87,6 +89,11 @@ export class Front {
     for (const waiting of this.#context.waiting) if (now >= waiting.deadline) waiting.timeOut()
     this.#context.board.sweep()
   }
+}
+
+/** node:http reads `HTTP/0.9` and `HTTP/2.0` in a request line as well, and serves both as if they were 1.1. */
+function isSpoken({ httpVersion }: IncomingMessage): boolean {
+  return httpVersion === '1.1' || httpVersion === '1.0'
 }
 
 /** node:http keeps the first of several Host headers; another reader might keep the last. */
@@ -112,8 +119,8 @@ function bodyFraming(request: IncomingMessage): BodyFraming | null {
   return /^[0-9]{1,15}$/.test(length ?? '') ? Number(length) : null
 }
 
-function refuseParsed(request: IncomingMessage, response: ServerResponse): void {
-  const page = errorPage('bad-request', request.headers.accept)
+function refuseParsed(code: EdgeErrorCode, request: IncomingMessage, response: ServerResponse): void {
+  const page = errorPage(code, request.headers.accept)
   response.writeHead(page.status, [...page.headers, 'connection', 'close'])
   response.end(page.body)
 }

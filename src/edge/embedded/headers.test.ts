@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { connectionTokens, forwardedHeaderLines, requestHead, responseHeaders, safeTrailers } from './headers.ts'
+import { connectionTokens, earlyHints, forwardedHeaderLines, requestHead, responseHeaders, safeTrailers } from './headers.ts'
 
 const context = { clientAddress: '10.0.0.7', protocol: 'http', host: 'Hello.localhost:8080', listenPort: 8080 } as const
 const EDGE_LINES =
@@ -50,7 +50,7 @@ test('an upgrade names itself in Connection', () => {
 
 test('answers lose hop-by-hop headers, what Connection names, and what only the edge may say', () => {
   const raw = ['Server', 's', 'Connection', 'x-hop', 'x-hop', '1', 'Set-Cookie', 'a', 'Set-Cookie', 'b', 'X-Shiplock-Generation', '9']
-  expect(responseHeaders([...raw, 'x-shiplock-error', 'fake', 'Keep-Alive', 'timeout=5'], 'x-hop', false)).toEqual([
+  expect(responseHeaders([...raw, 'x-shiplock-error', 'fake', 'Keep-Alive', 'timeout=5'], 'x-hop', false, null)).toEqual([
     'Server',
     's',
     'Set-Cookie',
@@ -61,13 +61,41 @@ test('answers lose hop-by-hop headers, what Connection names, and what only the 
 })
 
 test('Trailer stays only where trailers can follow', () => {
-  expect(responseHeaders(['Trailer', 'x-sum'], undefined, true)).toEqual(['Trailer', 'x-sum'])
-  expect(responseHeaders(['Trailer', 'x-sum'], undefined, false)).toEqual([])
+  expect(responseHeaders(['Trailer', 'x-sum'], undefined, true, null)).toEqual(['Trailer', 'x-sum'])
+  expect(responseHeaders(['Trailer', 'x-sum'], undefined, false, null)).toEqual([])
 })
 
 test('trailers may not frame, route or authenticate', () => {
   const raw = ['X-Sum', '1', 'Content-Length', '5', 'transfer-encoding', 'x', 'Host', 'h', 'Authorization', 'a', 'X-Forwarded-For', 'f']
   expect(safeTrailers(raw)).toEqual([['X-Sum', '1']])
+})
+
+test.each([
+  'X-Real-IP',
+  'Forwarded',
+  'X-Shiplock-Probe',
+  'X-Shiplock-Error',
+  'X-Shiplock-Generation',
+  'X_Real_IP',
+  'Proxy-Connection',
+  'Cache-Control',
+])('I9: %s is no trailer, as it is no header', (name) => expect(safeTrailers([name, 'x', 'X-Sum', '1'])).toEqual([['X-Sum', '1']]))
+
+test('I9: a name written with underscores says no more than the one with dashes', () => {
+  const lines = forwardedHeaderLines(
+    ['X_Forwarded_For', '6.6.6.6', 'X-Real_IP', '6.6.6.6', 'Content_Length', '9', 'x_shiplock_probe', 'p', 'my_header', 'kept'],
+    undefined,
+    context,
+  )
+  expect(lines).toContain('my_header: kept')
+  expect(lines).not.toMatch(/6\.6\.6\.6|Content_Length|probe/)
+})
+
+test('all links of early hints go out as they came, and nothing else', () => {
+  expect(earlyHints(['Link', '</a>; rel=preload, </b>; rel="pre load"', 'X-A', 'b', 'link', '<c>'])).toBe(
+    'HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload, </b>; rel="pre load"\r\nlink: <c>\r\n\r\n',
+  )
+  expect(earlyHints(['X-A', 'b'])).toBe('')
 })
 
 test('I9: whatever headers come in, exactly one Host, one X-Forwarded-For and one framing go out', () => {

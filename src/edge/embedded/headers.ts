@@ -1,3 +1,5 @@
+import { ownCookie } from './cookie-domain.ts'
+
 /** Flat list of names and values in the order and case in which they came, as node:http's `rawHeaders`. */
 export type RawHeaders = readonly string[]
 
@@ -55,6 +57,14 @@ function isDroppedFromRequest(name: string): boolean {
   }
 }
 
+/**
+ * What only the edge may say in the other direction, or nobody, however it is written: apps behind CGI, WSGI and Rack can't tell
+ * `X_Real_IP` from `X-Real-IP`.
+ */
+function isForged(name: string): boolean {
+  return name.includes('_') && (isDroppedFromRequest(name.replaceAll('_', '-')) || name.startsWith('x_shiplock'))
+}
+
 /** The end-to-end headers of a request with those that the edge adds, as `Name: value\r\n` lines. */
 export function forwardedHeaderLines(rawHeaders: RawHeaders, connection: string | undefined, context: ForwardContext): string {
   const named = connectionTokens(connection)
@@ -65,7 +75,7 @@ export function forwardedHeaderLines(rawHeaders: RawHeaders, connection: string 
     const lower = name.toLowerCase()
     if (lower === 'x-forwarded-for') {
       chain += `${rawHeaders[index + 1]}, `
-    } else if (!isDroppedFromRequest(lower) && (named.length === 0 || !named.includes(lower))) {
+    } else if (!isDroppedFromRequest(lower) && !isForged(lower) && (named.length === 0 || !named.includes(lower))) {
       lines += `${name}: ${rawHeaders[index + 1]}\r\n`
     }
   }
@@ -84,8 +94,13 @@ export function requestHead(method: string, path: string, headerLines: string, f
   return `${head}connection: keep-alive\r\ncontent-length: ${framing}\r\n\r\n`
 }
 
-/** The end-to-end headers of an upstream answer. `trailer` stays only where trailers can follow. */
-export function responseHeaders(rawHeaders: RawHeaders, connection: string | undefined, keepTrailer: boolean): string[] {
+/** The end-to-end headers of an upstream answer. `trailer` stays only where trailers can follow; cookies stay below `cookieBase`. */
+export function responseHeaders(
+  rawHeaders: RawHeaders,
+  connection: string | undefined,
+  keepTrailer: boolean,
+  cookieBase: string | null,
+): string[] {
   const named = connectionTokens(connection)
   const kept: string[] = []
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
@@ -93,7 +108,8 @@ export function responseHeaders(rawHeaders: RawHeaders, connection: string | und
     const lower = name.toLowerCase()
     if (isDroppedFromResponse(lower) || (named.length > 0 && named.includes(lower))) continue
     if (lower === 'trailer' && !keepTrailer) continue
-    kept.push(name, rawHeaders[index + 1] ?? '')
+    const value = rawHeaders[index + 1] ?? ''
+    kept.push(name, lower === 'set-cookie' ? ownCookie(value, cookieBase) : value)
   }
   return kept
 }
@@ -115,8 +131,24 @@ function isDroppedFromResponse(name: string): boolean {
   }
 }
 
-// What a trailer may never be (RFC 9110 §6.5.1): framing, routing, authentication.
+// What a trailer may never be (RFC 9110 §6.5.1): framing, routing, authentication, conditions, caching; what a header of that name may not say either.
 const FORBIDDEN_TRAILERS = new Set([
+  'age',
+  'cache-control',
+  'date',
+  'expires',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'location',
+  'max-forwards',
+  'pragma',
+  'range',
+  'retry-after',
+  'vary',
+  'www-authenticate',
   'transfer-encoding',
   'content-length',
   'host',
@@ -142,9 +174,20 @@ export function safeTrailers(rawTrailers: RawHeaders): [string, string][] {
   for (let index = 0; index + 1 < rawTrailers.length; index += 2) {
     const name = rawTrailers[index] ?? ''
     const lower = name.toLowerCase()
-    if (!FORBIDDEN_TRAILERS.has(lower) && !lower.startsWith('x-forwarded-')) kept.push([name, rawTrailers[index + 1] ?? ''])
+    if (!isReservedTrailer(lower.replaceAll('_', '-'))) kept.push([name, rawTrailers[index + 1] ?? ''])
   }
   return kept
+}
+
+/** A reader may merge trailers into the headers: what is dropped there is dropped here, in both directions. */
+function isReservedTrailer(name: string): boolean {
+  return (
+    FORBIDDEN_TRAILERS.has(name) ||
+    isDroppedFromRequest(name) ||
+    isDroppedFromResponse(name) ||
+    name.startsWith('x-forwarded-') ||
+    name.startsWith('x-shiplock-')
+  )
 }
 
 export function isEventStream(rawHeaders: RawHeaders): boolean {
@@ -162,12 +205,11 @@ export function without(headers: readonly string[], unwanted: string): string[] 
   return headers.filter((_, index) => headers[index - (index % 2)]?.toLowerCase() !== unwanted)
 }
 
-/** node:http takes links only, and checks them. */
-export function earlyHints(headers: RawHeaders): { readonly link: string[] } {
-  const links: string[] = []
+/** The 103 as it goes to the client: its links, each as the instance wrote it. Empty when there is none. */
+export function earlyHints(headers: RawHeaders): string {
+  let lines = ''
   for (let index = 0; index + 1 < headers.length; index += 2) {
-    const name = (headers[index] ?? '').toLowerCase()
-    if (name === 'link') links.push(headers[index + 1] ?? '')
+    if ((headers[index] ?? '').toLowerCase() === 'link') lines += `${headers[index]}: ${headers[index + 1]}\r\n`
   }
-  return { link: links }
+  return lines === '' ? '' : `HTTP/1.1 103 Early Hints\r\n${lines}\r\n`
 }

@@ -23,7 +23,7 @@ if (first === '--worker') {
   delete process.env[WORKER_CONFIG]
   // Signals for the group are meant for the primary, which tells its workers what to do.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
-  new Worker(config).run().catch((error) => {
+  new Worker(config, logger).run().catch((error) => {
     logger.error('a worker could not start', { error })
     process.exit(71)
   })

@@ -86,6 +86,19 @@ test.each([
 })
 
 test.each([
+  ['a header with bare LFs', 'HTTP/1.1 200 OK\ncontent-length: 2\n\nok'],
+  ['one bare LF', 'HTTP/1.1 200 OK\r\nx-a: b\nx-b'],
+  ['a chunk size with a bare LF', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\nok\n'],
+  ['trailers with bare LFs', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: y\n\n'],
+  ['another protocol', '220 smtp ready'],
+  ['HTTP/2', Buffer.from([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100]).toString('latin1')],
+  ['TLS', '\x15\x03\x01\x00\x02\x02\x46'],
+])('I9: %s is refused at once, not waited for', (_name, text) => {
+  expect(() => whole(text)).toThrow(ResponseSyntaxError)
+  expect(() => parse([...text].map((character) => Buffer.from(character, 'latin1')))).toThrow(ResponseSyntaxError)
+})
+
+test.each([
   'HTTP/1.1 200 OK\r\n',
   'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell',
   'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n',

@@ -25,9 +25,13 @@ export interface ResponseHead {
 }
 
 export class ResponseSyntaxError extends Error {
+  /** Said to the client too: nothing of the answer itself is in it. */
+  readonly what: string
+
   constructor(what: string) {
     super(`the instance's answer is not valid HTTP/1.1: ${what}`)
     this.name = 'ResponseSyntaxError'
+    this.what = what
   }
 }
 
@@ -38,6 +42,10 @@ const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what a header value must not hold
 const BAD_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]/
 const CHUNK_SIZE_LINE_BYTES = 1024
+const LF = 0x0a
+const CR = 0x0d
+const HTTP_1 = Buffer.from('HTTP/1.')
+const TOO_LARGE = `its header is larger than ${LIMITS.requestHeaderBytes} bytes`
 
 type State = 'head' | 'fixed' | 'chunk-size' | 'chunk-data' | 'chunk-end' | 'trailers' | 'close' | 'done' | 'tunnel'
 
@@ -50,6 +58,8 @@ export class ResponseParser {
   #state: State = 'done'
   #method = 'GET'
   #kept: Buffer = EMPTY
+  /** Bytes of a header, chunk size or trailer that were looked at already and hold no end. */
+  #seen = 0
   #remaining = 0
   #isLastChunk = false
 
@@ -67,6 +77,7 @@ export class ResponseParser {
     this.#method = method
     this.#state = 'head'
     this.#kept = EMPTY
+    this.#seen = 0
   }
 
   push(chunk: Buffer): void {
@@ -114,12 +125,13 @@ export class ResponseParser {
   }
 
   #readHead(data: Buffer): number {
-    const end = data.indexOf('\r\n\r\n')
+    assertBegins(data)
+    const end = this.#endOf(data, '\r\n\r\n')
     if (end === -1) {
-      if (data.length > LIMITS.requestHeaderBytes) throw new ResponseSyntaxError('its header is too large')
+      if (data.length > LIMITS.requestHeaderBytes) throw new ResponseSyntaxError(TOO_LARGE)
       return -1
     }
-    if (end > LIMITS.requestHeaderBytes) throw new ResponseSyntaxError('its header is too large')
+    if (end > LIMITS.requestHeaderBytes) throw new ResponseSyntaxError(TOO_LARGE)
     const head = parseHead(data.toString('latin1', 0, end), this.#method)
     if (head.status === 101) {
       this.#state = 'tunnel'
@@ -132,6 +144,21 @@ export class ResponseParser {
     }
     this.#enterBody(head)
     return end + 4
+  }
+
+  /**
+   * Where the terminator stands; -1 = not there yet. What can never become valid is refused at once and not waited for: a line that ends
+   * with a bare LF has no end that every reader sees.
+   */
+  #endOf(data: Buffer, terminator: string): number {
+    const end = data.indexOf(terminator, Math.max(0, this.#seen - terminator.length))
+    if (end === -1) {
+      for (let at = data.indexOf(LF, this.#seen); at !== -1; at = data.indexOf(LF, at + 1)) {
+        if (data[at - 1] !== CR) throw new ResponseSyntaxError('a line ends with a bare LF')
+      }
+    }
+    this.#seen = end === -1 ? data.length : 0
+    return end
   }
 
   #enterBody(head: ResponseHead): void {
@@ -158,7 +185,7 @@ export class ResponseParser {
   }
 
   #readChunkSize(data: Buffer): number {
-    const end = data.indexOf('\r\n')
+    const end = this.#endOf(data, '\r\n')
     if (end === -1) {
       if (data.length > CHUNK_SIZE_LINE_BYTES) throw new ResponseSyntaxError('a chunk size is too long')
       return -1
@@ -177,7 +204,7 @@ export class ResponseParser {
       this.#finish([])
       return 2
     }
-    const end = data.indexOf('\r\n\r\n')
+    const end = this.#endOf(data, '\r\n\r\n')
     if (end === -1) {
       if (data.length > LIMITS.requestHeaderBytes) throw new ResponseSyntaxError('its trailers are too large')
       return -1
@@ -190,6 +217,16 @@ export class ResponseParser {
     this.#state = 'done'
     this.#sink.end(trailers)
   }
+}
+
+/** What speaks something else is told by its first bytes, long before a header ends. */
+function assertBegins(data: Buffer): void {
+  const length = Math.min(HTTP_1.length, data.length)
+  if (HTTP_1.compare(data, 0, length, 0, length) === 0) return
+  // A SETTINGS frame (RFC 9113 §6.5), and an alert (RFC 8446 §6).
+  if (data.length >= 9 && data.readUInt32BE(5) === 0 && data[3] === 4) throw new ResponseSyntaxError('it speaks HTTP/2')
+  if (data[0] === 0x15 && data[1] === 3) throw new ResponseSyntaxError('it speaks TLS')
+  throw new ResponseSyntaxError('its status line is malformed')
 }
 
 function parseFields(text: string): string[] {

@@ -76,6 +76,7 @@ test('a start configuration is completed', () => {
     ...config,
     responseTimeoutMs: null,
     trustsForwarded: false,
+    cookieBase: null,
     inheritedFd: null,
     reportFd: null,
   })

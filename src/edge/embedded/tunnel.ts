@@ -110,8 +110,7 @@ export class Tunnel implements ExchangeSink, Traveller {
     })
     this.deadline = performance.now() + this.#context.responseTimeoutMs
     this.#context.waiting.add(this)
-    // h2c is an offer that may be ignored (RFC 9110 §7.8), and through a tunnel it would hide requests from the edge.
-    const upgrade = headers.upgrade?.toLowerCase() === 'h2c' ? null : (headers.upgrade ?? null)
+    const upgrade = offeredProtocols(headers.upgrade)
     connection.sendHead(method, requestHead(method, this.#target.path, withoutSettings(lines), 'none', upgrade))
   }
 
@@ -124,7 +123,7 @@ export class Tunnel implements ExchangeSink, Traveller {
     const isWebsocket = this.#request.headers.upgrade?.toLowerCase() === 'websocket'
     if (isWebsocket) this.#frames = new FrameBoundary()
     const upgrade = this.#request.headers.upgrade ?? ''
-    const lines = headerLines(responseHeaders(head.rawHeaders, head.connection, false))
+    const lines = headerLines(responseHeaders(head.rawHeaders, head.connection, false, this.#context.cookieBase))
     this.#client.setTimeout(0)
     this.#client.write(`HTTP/1.1 101 ${head.reason}\r\n${lines}connection: upgrade\r\nupgrade: ${upgrade}\r\n\r\n`, 'latin1')
     this.#join(instance, rest)
@@ -173,7 +172,7 @@ export class Tunnel implements ExchangeSink, Traveller {
     }
     // HTTP/1.1 and the end of the connection delimit it; the client's next request comes on a new one.
     this.#isAnswerChunked = head.framing === 'chunked' || head.framing === 'close'
-    const lines = headerLines(responseHeaders(head.rawHeaders, head.connection, false))
+    const lines = headerLines(responseHeaders(head.rawHeaders, head.connection, false, this.#context.cookieBase))
     const framing = this.#isAnswerChunked ? 'transfer-encoding: chunked\r\n' : ''
     this.#client.write(`HTTP/1.1 ${head.status} ${head.reason}\r\n${lines}${framing}connection: close\r\n\r\n`, 'latin1')
   }
@@ -205,7 +204,9 @@ export class Tunnel implements ExchangeSink, Traveller {
     this.#connection = null
     this.#context.waiting.delete(this)
     if (this.#isHeadSent) return this.#end()
-    this.#failWith(error instanceof ResponseSyntaxError ? 'instance-invalid' : 'instance-failed')
+    if (!(error instanceof ResponseSyntaxError)) return this.#failWith('instance-failed')
+    if (this.#claim !== null) this.#context.noteInvalid(this.#claim.target.instanceId, error.what)
+    this.#failWith('instance-invalid', error.what)
   }
 
   timeOut() {
@@ -233,15 +234,15 @@ export class Tunnel implements ExchangeSink, Traveller {
   }
 
   // ── ends
-  #failWith(code: EdgeErrorCode): void {
+  #failWith(code: EdgeErrorCode, what?: string): void {
     if (this.#route !== null && !isProbe(this.#context, this.#request.headers[PROBE_HEADER])) this.#route.counters.failures += 1
     if (this.#claim !== null) this.#claim.failures += 1
-    this.#refuse(code)
+    this.#refuse(code, what)
   }
 
-  #refuse(code: EdgeErrorCode): void {
+  #refuse(code: EdgeErrorCode, what?: string): void {
     this.#isOver = true
-    const page = errorPage(code, this.#request.headers.accept)
+    const page = errorPage(code, this.#request.headers.accept, what)
     this.#client.end(`HTTP/1.1 ${page.status} -\r\n${headerLines(page.headers)}connection: close\r\n\r\n${page.body}`)
     this.#client.resume()
     this.#connection?.destroy()
@@ -279,6 +280,13 @@ function headerLines(headers: readonly string[]): string {
   let lines = ''
   for (let index = 0; index + 1 < headers.length; index += 2) lines += `${headers[index]}: ${headers[index + 1]}\r\n`
   return lines
+}
+
+/** An offer may be ignored (RFC 9110 §7.8); HTTP itself, or TLS with HTTP in it, would hide requests from the edge within a tunnel. */
+function offeredProtocols(upgrade: string | undefined): string | null {
+  const offered = (upgrade ?? '').split(',').map((protocol) => protocol.trim())
+  const kept = offered.filter((protocol) => protocol !== '' && !/^(?:h2c?|h3|http|tls)(?:$|[/-])/i.test(protocol))
+  return kept.length === 0 ? null : kept.join(', ')
 }
 
 function withoutSettings(lines: string): string {

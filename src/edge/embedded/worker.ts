@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { systemClock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
+import type { Logger } from '../../core/log.ts'
 import { identify } from '../../core/process-identity.ts'
 import type { InstanceId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import { createEdgeContext, type EdgeContext } from './edge-context.ts'
@@ -20,6 +21,8 @@ export interface WorkerConfig {
   readonly probeToken: string
   readonly responseTimeoutMs: number | null
   readonly trustsForwarded: boolean
+  /** Not said by a primary that is older than this program. */
+  readonly cookieBase?: string | null
 }
 
 const REJOIN_EVERY_MS = 20
@@ -36,10 +39,10 @@ export class Worker {
   #isListening = false
   #isExiting = false
 
-  constructor(config: WorkerConfig) {
+  constructor(config: WorkerConfig, logger: Logger) {
     this.#config = config
     this.#board = new Switchboard(config.workers)
-    this.#context = createEdgeContext(this.#board, config)
+    this.#context = createEdgeContext(this.#board, config, (message, facts) => logger.warn(message, facts))
     this.#front = new Front(this.#context)
     this.#crashPoint = edgeCrashPoints(dirname(config.controlSocket))
   }
