@@ -12,7 +12,7 @@ import { installPolitely } from './system-packages.mjs'
 const PROGRAMS = [
   { program: 'git', package: 'git', why: 'git sources' },
   { program: 'bwrap', package: 'bubblewrap', why: 'the sandbox' },
-  { program: 'setpriv', package: 'util-linux', why: 'a user per project' },
+  { program: 'setpriv', package: 'util-linux', why: 'a user per environment' },
   { program: 'ssh', package: 'openssh-client', why: 'git over ssh' },
   { program: 'sshd', package: 'openssh-server', why: 'private repositories over ssh' },
   { program: 'openssl', package: 'openssl', why: 'certificates of test servers' },

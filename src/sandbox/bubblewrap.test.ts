@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { bubblewrapArguments, covered, nodePaths, type Toolbox } from './bubblewrap.ts'
 
-const TOOLS: Toolbox = { bwrap: '/usr/bin/bwrap', setpriv: '/usr/bin/setpriv', userNamespace: false, readOnly: ['/root/.nvm/node/bin'] }
+const TOOLS: Toolbox = {
+  bwrap: '/usr/bin/bwrap',
+  setpriv: '/usr/bin/setpriv',
+  userNamespace: false,
+  filter: null,
+  readOnly: ['/root/.nvm/node/bin'],
+}
 const VIEW = {
   directory: '/data/instances/ins_a/root',
   mountPoint: '/var/www',

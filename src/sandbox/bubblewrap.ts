@@ -1,5 +1,6 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { ARGUMENTS_DESCRIPTOR, FILTER_DESCRIPTOR } from './sandbox-scripts.ts'
 
 /** What the host has, found once. */
 export interface Toolbox {
@@ -7,6 +8,8 @@ export interface Toolbox {
   readonly setpriv: string | null
   /** True when bwrap needs a user namespace (ordinary user). */
   readonly userNamespace: boolean
+  /** File with the filter of system calls; null = there is none for this machine. */
+  readonly filter: string | null
   /** Host paths shown read only under the same name. */
   readonly readOnly: readonly string[]
 }
@@ -64,7 +67,17 @@ export function covered(path: string): boolean {
   return ['/usr/', '/opt/', '/bin/', '/sbin/', '/lib/', '/lib64/'].some((prefix) => `${path}/`.startsWith(prefix))
 }
 
-/** Arguments of bwrap up to `--`; pure but for looking at which of the host's paths exist. */
+/** Of /proc, what tells of the machine or of others; Docker hides the same. bwrap itself makes `sys`, `irq` and `bus` read only. */
+const HIDDEN_FILES = ['kcore', 'keys', 'kmsg', 'latency_stats', 'timer_list', 'timer_stats', 'sched_debug', 'interrupts']
+const HIDDEN_DIRECTORIES = ['acpi', 'asound', 'scsi', 'fs']
+
+/** The start of bwrap; what it shall show, it reads from a descriptor. */
+export function bubblewrapCommand({ bwrap, filter }: Toolbox): readonly string[] {
+  const filtered = filter === null ? [] : ['--seccomp', String(FILTER_DESCRIPTOR)]
+  return [bwrap, '--args', String(ARGUMENTS_DESCRIPTOR), ...filtered, '--']
+}
+
+/** Arguments of bwrap; pure but for looking at which of the host's paths exist. */
 export function bubblewrapArguments(tools: Toolbox, view: BubblewrapView): readonly string[] {
   const args = new ArgumentList()
   if (tools.userNamespace) args.push('--unshare-user', '--cap-drop', 'ALL')
@@ -74,6 +87,11 @@ export function bubblewrapArguments(tools: Toolbox, view: BubblewrapView): reado
     args.readOnly(path)
   // Mounted after the list above, so that nothing in it can cover them.
   args.push('--proc', '/proc', '--dev', '/dev', '--perms', '1777', '--tmpfs', '/tmp', '--perms', '1777', '--tmpfs', '/dev/shm')
+  for (const name of HIDDEN_FILES) if (existsSync(`/proc/${name}`)) args.push('--ro-bind', '/dev/null', `/proc/${name}`)
+  for (const name of HIDDEN_DIRECTORIES) {
+    const path = `/proc/${name}`
+    if (existsSync(path)) args.push('--perms', '0555', '--tmpfs', path, '--remount-ro', path)
+  }
   args.push('--perms', '0755', '--dir', '/run', '--perms', '1777', '--dir', '/var/tmp')
   for (const mount of view.mounts) args.bind(mount.writable ? '--bind' : '--ro-bind', mount.source, mount.target)
   args.bind('--bind', view.directory, view.mountPoint)

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { writeFileAtomic } from '../core/atomic-file.ts'
 import type { Cgroups } from '../core/cgroup.ts'
@@ -6,8 +6,10 @@ import { systemClock } from '../core/clock.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { giveTree } from '../core/give-tree.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
+import { removeTree } from '../core/remove-tree.ts'
 import type { Tenant } from '../domain/tenant.ts'
-import { bubblewrapArguments, type Toolbox } from './bubblewrap.ts'
+import { bubblewrapArguments, bubblewrapCommand, type Toolbox } from './bubblewrap.ts'
 import { dropUser } from './drop-user.ts'
 import { environmentScript } from './environment-script.ts'
 import { MARKER, processesByMarker } from './marked-processes.ts'
@@ -25,9 +27,15 @@ export interface HostSandboxParts {
   readonly setpriv: string | null
   readonly cgroups: Cgroups | null
   readonly users: TenantUsers
+  /** For variables and arguments of what is being started. */
+  readonly memory: MemoryDirectory
   readonly description: SandboxDescription
 }
 
+const ENVIRONMENTS = 'environments'
+const ARGUMENTS = 'arguments'
+/** What was tried out while a sandbox was looked for. */
+export const PROBES = 'probes'
 const NAME = /^[a-z0-9][a-z0-9_-]{0,199}$/
 const MiB = 1024 * 1024
 const LOOKS_WITHOUT_CGROUPS = 3
@@ -48,12 +56,20 @@ export class HostSandbox implements Sandbox {
     this.users = parts.users
   }
 
+  /** Clears up after servers that were killed: the one that works now begins. Variables of earlier versions lay on disk. */
+  async open(): Promise<void> {
+    const { memory, stateDirectory } = this.#parts
+    await removeTree(join(stateDirectory, ENVIRONMENTS))
+    for (const kind of [ENVIRONMENTS, ARGUMENTS, PROBES]) await memory.removeOlder(kind, LIMITS.claimMs)
+  }
+
   async prepare(spec: SandboxSpec): Promise<SandboxedCommand> {
     assertName(spec.name)
     const { tools, setpriv, cgroups } = this.#parts
     const insidePath = tools === null ? spec.directory : spec.mountPoint
     const user = setpriv === null ? (process.getuid?.() ?? 0) : await this.users.userOf(spec.tenant)
     const environmentFile = await this.#writeEnvironment(spec, insidePath)
+    const argumentsFile = tools === null ? '' : await this.#writeArguments(spec.name, tools, await this.#withAccounts(spec, user))
     const joins =
       cgroups?.create(spec.name, {
         memoryBytes: spec.memoryMb === null ? null : spec.memoryMb * MiB,
@@ -61,11 +77,12 @@ export class HostSandbox implements Sandbox {
         cpuWeight: spec.cpuWeight ?? 100,
         pidsMax: spec.pidsMax,
       }) ?? []
-    const confine = tools === null ? [] : [tools.bwrap, ...bubblewrapArguments(tools, await this.#withAccounts(spec, user)), '--']
+    const confine = tools === null ? [] : bubblewrapCommand(tools)
+    const files = [environmentFile, argumentsFile, tools?.filter ?? '']
     const enter = [...confine, ...dropUser(setpriv, user), '/bin/sh', '-c', ENTER_SCRIPT, 'shiplock', ...spec.argv]
     return {
       file: '/bin/sh',
-      args: ['-c', JOIN_SCRIPT, 'shiplock', `${this.#parts.engine}/${spec.name}`, environmentFile, ...joins, '--', ...enter],
+      args: ['-c', JOIN_SCRIPT, 'shiplock', `${this.#parts.engine}/${spec.name}`, ...files, ...joins, '--', ...enter],
       env: { [MARKER]: `${this.#parts.engine}/${spec.name}`, PATH: DEFAULT_PATH },
       cwd: tools === null ? join(spec.directory, spec.workingDirectory) : '/',
       insidePath,
@@ -112,7 +129,7 @@ export class HostSandbox implements Sandbox {
   async remove(name: string): Promise<void> {
     assertName(name)
     await this.#parts.cgroups?.remove(name)
-    await rm(this.#environmentFile(name), { force: true })
+    for (const kind of [ENVIRONMENTS, ARGUMENTS]) await this.#parts.memory.remove(join(kind, name))
   }
 
   async own(directory: string, tenant: Tenant, { unlessOwned = false }: { readonly unlessOwned?: boolean } = {}): Promise<void> {
@@ -120,17 +137,21 @@ export class HostSandbox implements Sandbox {
     await giveTree(directory, await this.users.userOf(tenant), unlessOwned)
   }
 
+  async enclose(directory: string, tenant: Tenant): Promise<void> {
+    if (this.#parts.setpriv === null) return
+    await chown(directory, 0, await this.users.userOf(tenant))
+    await chmod(directory, 0o710)
+  }
+
   async #writeEnvironment(spec: SandboxSpec, insidePath: string): Promise<string> {
     const path = [...(spec.searchFirst ?? []), spec.env.PATH ?? this.#path()].join(':')
     const script = environmentScript({ HOME: insidePath, LANG: 'C.UTF-8', ...spec.env, PATH: path })
-    const file = this.#environmentFile(spec.name)
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-    await writeFile(file, script, { mode: 0o600 })
-    return file
+    return this.#parts.memory.write(join(ENVIRONMENTS, spec.name), script)
   }
 
-  #environmentFile(name: string): string {
-    return join(this.#parts.stateDirectory, 'environments', name)
+  /** Not on the command line: the first process of a sandbox shows its own to all in it, with the host's paths. */
+  #writeArguments(name: string, tools: Toolbox, spec: SandboxSpec): Promise<string> {
+    return this.#parts.memory.write(join(ARGUMENTS, name), `${bubblewrapArguments(tools, spec).join('\0')}\0`)
   }
 
   /** The node that runs the server comes first, so that a project without a base runs with the same one. */

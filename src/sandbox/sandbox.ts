@@ -91,6 +91,8 @@ export interface Sandbox {
    * that user's already, so that what he made in it is never followed by root.
    */
   own(directory: string, tenant: Tenant, options?: { readonly unlessOwned?: boolean }): Promise<void>
+  /** Lets nobody but the tenant and the server pass through `directory`, which stays the server's: hosts without file system views need it. */
+  enclose(directory: string, tenant: Tenant): Promise<void>
 }
 
 export interface SandboxDescription {
@@ -100,6 +102,8 @@ export interface SandboxDescription {
   readonly memory: boolean
   readonly cpu: boolean
   readonly ownUser: boolean
+  /** System calls that no app needs are refused. */
+  readonly systemCalls: boolean
   /** One sentence for people: what is confined and what is not, and what to install. */
   readonly summary: string
 }

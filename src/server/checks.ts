@@ -6,6 +6,7 @@ import { parseEngineAddress } from '../container-engine/engine-address.ts'
 import type { Finding } from '../contract/server.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { createLogger } from '../core/log.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { nodeSupport, TESTED_NODE_LINES } from '../core/node-release.ts'
 import { printable } from '../core/printable.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
@@ -15,12 +16,13 @@ import { diagnoseEmbedded } from '../store/embedded/diagnose.ts'
 import { composeEngine } from './compose-engine.ts'
 import { composeScanner } from './compose-scanner.ts'
 import { DiskWatch } from './disk-watch.ts'
+import { openMemory } from './open-memory.ts'
 
 /** The state of a running server's parts. */
 export async function checkParts(
   settings: Settings,
   engine: EngineDependencies,
-  parts: { readonly sandbox: Sandbox; readonly containerEngine: ContainerEngine | null },
+  parts: { readonly sandbox: Sandbox; readonly memory: MemoryDirectory; readonly containerEngine: ContainerEngine | null },
 ): Promise<Finding[]> {
   const { sandbox, containerEngine } = parts
   const signal = AbortSignal.timeout(5000)
@@ -41,12 +43,19 @@ export async function checkParts(
     finding('database', store.ok ? 'ok' : 'failed', store.summary),
     finding('runtime', runtime.ok ? 'ok' : 'failed', runtime.summary),
     finding('sandbox', isolated ? 'ok' : 'warning', summary),
+    memoryFinding(parts.memory),
     await engineFinding(settings, containerEngine),
     finding('edge', edge.ok ? 'ok' : 'failed', edge.summary),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
     ...(registry === undefined ? [] : [finding('registry', registry.ok ? 'ok' : 'warning', registry.summary, registryHint(registry.ok))]),
     await diskFinding(settings, (await drivers.images?.root().catch(() => null)) ?? null),
   ]
+}
+
+function memoryFinding(memory: MemoryDirectory): Finding {
+  if (memory.isInMemory) return finding('secrets at rest', 'ok', memory.summary)
+  const hint = 'Mount a tmpfs at /run or /dev/shm that the server may write, and leave `private` out of backups until then.'
+  return finding('secrets at rest', 'warning', memory.summary, hint)
 }
 
 function registryHint(isOk: boolean): string | null {
@@ -112,7 +121,8 @@ const ENGINE_MS = 3000
 /** What can be said without a server: for `shiplock doctor`. */
 export async function diagnose(settings: Settings): Promise<Finding[]> {
   await mkdir(settings.dataDirectory, { recursive: true, mode: 0o711 })
-  const sandbox = await createSandbox({ stateDirectory: join(settings.dataDirectory, 'sandbox'), logger: createLogger('silent') })
+  const memory = await openMemory(settings.dataDirectory)
+  const sandbox = await createSandbox({ stateDirectory: join(settings.dataDirectory, 'sandbox'), logger: createLogger('silent'), memory })
   const scanner = await composeScanner(settings, null).check(AbortSignal.timeout(5000))
   const store =
     settings.databaseUrl === null
@@ -124,6 +134,7 @@ export async function diagnose(settings: Settings): Promise<Finding[]> {
     nodeFinding(),
     ...store,
     finding('sandbox', sandbox.description.kind === 'none' ? 'warning' : 'ok', sandbox.description.summary),
+    memoryFinding(memory),
     await diagnoseEngine(settings),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),
     await diskFinding(settings, null),

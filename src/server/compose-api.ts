@@ -7,6 +7,7 @@ import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import type { ForeignPrograms } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { packTree } from '../core/pack-tree.ts'
 import type { Keyring } from '../core/seal.ts'
 import { isRecognisable } from '../core/secret-forms.ts'
@@ -43,6 +44,7 @@ export function composeApi(
     programs: ForeignPrograms
     hosts: HostGuard
     edge: Edge
+    memory: MemoryDirectory
     caches: BuildCaches
     containerEngine: ContainerEngine | null
     keyring: Keyring

@@ -7,6 +7,7 @@ import type { ContainerEngine } from '../container-engine/engine.ts'
 import type { ForeignPrograms } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import type { Logger } from '../core/log.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import type { Edge } from '../edge/edge.ts'
 import { createEngineImages } from '../registry/engine-images.ts'
 import type { Runtime } from '../runtimes/runtime.ts'
@@ -36,12 +37,13 @@ export function composeDrivers(
     hosts: HostGuard
     /** Of this server and its node: no source lies in or around them. */
     ownDirectories: readonly string[]
+    memory: MemoryDirectory
   },
 ): Drivers {
   const data = settings.dataDirectory
   const { runtime, sandbox, caches, containerEngine } = parts
   const recipes = composeRecipes(settings, logger, { sandbox, caches, containerEngine, imageOwner: parts.imageOwner })
-  const images = containerEngine === null ? null : composeImages(settings, containerEngine, parts.imageOwner)
+  const images = containerEngine === null ? null : composeImages(settings, containerEngine, parts.imageOwner, parts.memory)
   return {
     sources: {
       git: createGitSource({

@@ -26,7 +26,7 @@ import type { Stops } from './stop-order.ts'
 
 /** Everything that happens by itself, in the order in which it begins; one server of a node does it at a time. */
 export async function composeDuty(settings: Settings, opened: OpenEngine, stops: Stops) {
-  const { engine, front, trees, beginContainers } = opened
+  const { engine, front, sandbox, trees, beginContainers } = opened
   const { database, owner, logger } = engine
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
@@ -46,6 +46,7 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
     work: [
       ending,
       { start: () => sweepGitRooms(join(directory, 'git'), opened.programs), stop: async () => {} },
+      { start: () => sandbox.open(), stop: async () => {} },
       { start: () => trees.open(), stop: async () => trees.close() },
       { start: () => beginContainers(), stop: async () => {} },
       { start: () => front.start(), stop: () => front.stop() },

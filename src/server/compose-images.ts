@@ -4,6 +4,7 @@ import { createImageBuilder } from '../builders/image-builder.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { createImageCredentials, type ImageCredentials } from '../container-engine/image-credentials.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { parseRegistryPrefix } from '../registry/image-name.ts'
 import { createImageSource } from '../sources/image.ts'
 import type { SourceFetcher } from '../sources/source.ts'
@@ -13,6 +14,7 @@ export function composeImages(
   settings: Settings,
   engine: ContainerEngine,
   owner: string,
+  memory: MemoryDirectory,
 ): { readonly source: SourceFetcher; readonly dockerfile: Builder; readonly ready: Builder } {
   const credentials = imageCredentials(settings)
   return {
@@ -20,6 +22,7 @@ export function composeImages(
     dockerfile: createDockerfileBuilder({
       engine,
       owner,
+      memory,
       searchPath: settings.searchPath,
       auths: (variables) => credentials.forBuild(variables),
       memoryMb: settings.buildMemoryMb,

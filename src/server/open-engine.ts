@@ -19,6 +19,7 @@ import { composeEngine, composeRuntime } from './compose-engine.ts'
 import { relieveDisk } from './compose-garbage.ts'
 import { DiskWatch } from './disk-watch.ts'
 import type { Identity } from './open-identity.ts'
+import { openMemory } from './open-memory.ts'
 import type { Stops } from './stop-order.ts'
 
 export type OpenEngine = Awaited<ReturnType<typeof openEngine>>
@@ -37,7 +38,8 @@ export async function openEngine(
 ) {
   const { database, owner, keyring: sealer } = identity
   const shared = settings.dataDirectory
-  const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger })
+  const memory = await openMemory(shared)
+  const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger, memory })
   if (settings.allowFileSources === true) {
     const instead = 'name the directories in SHIPLOCK_FILE_SOURCE_DIRECTORIES'
     logger.warn('SHIPLOCK_ALLOW_FILE_SOURCES has no effect any more', { instead })
@@ -47,7 +49,7 @@ export async function openEngine(
   const front = composeEdge(settings, logger, database)
   const { edge } = front
   const uploads = createUploadStore({ directory: join(shared, 'uploads') })
-  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, logger })
+  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, memory, logger })
   const containerEngine = await composeEngine(settings)
   const { runtime, containers, ...engineParts } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
   stops.set('container engine', () => engineParts.stop())
@@ -59,7 +61,7 @@ export async function openEngine(
     return root === null ? [shared] : [shared, root]
   })
   const imageOwner = containers?.owner ?? ''
-  const outside = { programs, hosts, ownDirectories: [ownDirectory, shared] }
+  const outside = { programs, hosts, ownDirectories: [ownDirectory, shared], memory }
   const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner, ...outside })
   const layerImages = async () => {
     const layers = [...(await caches.list()), ...((await made.runtimeLayers?.list()) ?? [])]
@@ -81,5 +83,18 @@ export async function openEngine(
   }
   disk.relieve = (deployment) => relieveDisk(engine, deployment)
   await mkdir(join(engine.workDirectory, 'deployments'), { recursive: true, mode: 0o711 })
-  return { engine, front, sandbox, programs, hosts, uploads, trees, containerEngine, beginContainers: engineParts.begin, caches, disk }
+  return {
+    engine,
+    front,
+    sandbox,
+    memory,
+    programs,
+    hosts,
+    uploads,
+    trees,
+    containerEngine,
+    beginContainers: engineParts.begin,
+    caches,
+    disk,
+  }
 }

@@ -44,9 +44,23 @@ async function assemble(settings: Settings, logger: Logger, stops: Stops): Promi
   const { database, embedded, node, keyring, rotation } = identity
   const local: Settings = { ...settings, dataDirectory: node.directory, edgeListen: node.edgeListen }
   const opened = await openEngine(local, logger, identity, stops, data)
-  const { front, sandbox, programs, hosts, uploads, caches, containerEngine, disk } = opened
+  const { front, sandbox, memory, programs, hosts, uploads, caches, containerEngine, disk } = opened
   const { duty, ending, notices, sender } = await composeDuty(local, opened, stops)
-  const parts = { notices, uploads, sandbox, programs, hosts, edge: front.edge, caches, containerEngine, keyring, rotation, sender, disk }
+  const parts = {
+    notices,
+    uploads,
+    sandbox,
+    memory,
+    programs,
+    hosts,
+    edge: front.edge,
+    caches,
+    containerEngine,
+    keyring,
+    rotation,
+    sender,
+    disk,
+  }
   const forApi = composeApi(local, opened.engine, { ...parts, isWorking: () => duty.isWorking })
   const apiServer = createApiServer(settings.apiListen, createApi(forApi), { announceIn: data, trustedProxies: settings.trustedProxies })
   // Both listeners before any work: a port that is taken ends the start with nothing done.

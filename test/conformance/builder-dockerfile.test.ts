@@ -1,10 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Builder, BuildOutput, BuildRequest } from '../../src/builders/builder.ts'
 import { createDockerfileBuilder } from '../../src/builders/dockerfile/dockerfile-builder.ts'
 import { parseEngineAddress } from '../../src/container-engine/engine-address.ts'
 import { createContainerEngine } from '../../src/container-engine/http-engine.ts'
+import type { MemoryDirectory } from '../../src/core/memory-directory.ts'
 import { allPids } from '../../src/core/process-identity.ts'
 import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { DockerfileBuild } from '../../src/domain/service-config.ts'
@@ -13,6 +15,7 @@ import { createClassicBuilder } from '../support/classic-engine.ts'
 import { dockerdMissing, sharedDockerd, type TestDockerd } from '../support/dockerd.ts'
 import { eventually } from '../support/eventually.ts'
 import { type TreeFiles, writeFiles } from '../support/git-repo.ts'
+import { memoryOf } from '../support/memory-directories.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { SYSTEM_PATH } from '../support/test-network.ts'
 
@@ -42,9 +45,13 @@ const missing = dockerdMissing()
 describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? '' : ` (${missing})`}`, () => {
   let dockerd: TestDockerd
   let usual: Builder
+  let memory: MemoryDirectory
   let count = 0
+  const home = mkdtempSync(join(tmpdir(), 'shiplock-memory-'))
+  afterAll(() => rmSync(home, { recursive: true }))
   beforeAll(async () => {
     dockerd = await sharedDockerd()
+    memory = await memoryOf(home)
     usual = builderOf()
     await importBaseImage(dockerd, 'busybox')
   })
@@ -52,7 +59,7 @@ describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? ''
   function builderOf(searchPath = SYSTEM_PATH) {
     const address = parseEngineAddress(dockerd.host)
     if ('problem' in address) throw new Error(address.problem)
-    return createDockerfileBuilder({ engine: createContainerEngine({ address }), owner: 'test', searchPath })
+    return createDockerfileBuilder({ engine: createContainerEngine({ address }), owner: 'test', memory, searchPath })
   }
 
   function requestOf(files: TreeFiles, config: Partial<DockerfileBuild> = {}, more: Partial<BuildRequest> = {}): BuildRequest {
@@ -274,7 +281,7 @@ describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? ''
   })
 
   test('where there is no BuildKit the classic builder does it, and the log says so', async () => {
-    const builder = createClassicBuilder(dockerd)
+    const builder = createClassicBuilder(dockerd, memory)
     const { artifact, log, error } = await build({ Dockerfile: `${BUSYBOX}RUN echo classic > /x\nCMD ["cat", "/x"]\n` }, {}, {}, builder)
     expect(error).toBeNull()
     expect(log).toMatch(/engine: classic builder \(docker .*\): this engine has no BuildKit/)

@@ -3,11 +3,12 @@ import { createDockerfileBuilder } from '../../src/builders/dockerfile/dockerfil
 import type { ContainerEngine } from '../../src/container-engine/engine.ts'
 import { parseEngineAddress } from '../../src/container-engine/engine-address.ts'
 import { createContainerEngine } from '../../src/container-engine/http-engine.ts'
+import type { MemoryDirectory } from '../../src/core/memory-directory.ts'
 import type { TestDockerd } from './dockerd.ts'
 import { SYSTEM_PATH } from './test-network.ts'
 
 /** A builder on an engine without BuildKit: a Docker that gives itself out as Podman. */
-export function createClassicBuilder(dockerd: TestDockerd): Builder {
+export function createClassicBuilder(dockerd: TestDockerd, memory: MemoryDirectory): Builder {
   const address = parseEngineAddress(dockerd.host)
   if ('problem' in address) throw new Error(address.problem)
   const real = createContainerEngine({ address })
@@ -20,5 +21,5 @@ export function createClassicBuilder(dockerd: TestDockerd): Builder {
     stream: (method, path, request) => real.stream(method, path, request),
     close: () => real.close(),
   }
-  return createDockerfileBuilder({ engine, owner: 'test', searchPath: SYSTEM_PATH })
+  return createDockerfileBuilder({ engine, owner: 'test', memory, searchPath: SYSTEM_PATH })
 }

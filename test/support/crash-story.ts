@@ -2,6 +2,7 @@ import { expect } from 'vitest'
 import type { Deployment } from '../../src/contract/deployment.ts'
 import type { CrashPoint } from '../../src/core/crash-points.ts'
 import { audit } from './audit.ts'
+import { drawCanary, filesWith } from './canary.ts'
 import type { TestDockerd } from './dockerd.ts'
 import { eventually } from './eventually.ts'
 import type { LoadClient } from './load-client.ts'
@@ -136,11 +137,14 @@ export class CrashStory {
   readonly world: StoryWorld
   readonly #repo: StoryRepo
   readonly #load: LoadClient
+  /** Value of a secret of the service. */
+  readonly #canary: string
   /** ms after the start of the process until ready and until settled, one line for each point. */
   readonly resumes: string[] = []
   number = 1
 
-  private constructor(world: StoryWorld, repo: StoryRepo, load: LoadClient) {
+  private constructor(world: StoryWorld, repo: StoryRepo, load: LoadClient, canary: string) {
+    this.#canary = canary
     this.world = world
     this.#repo = repo
     this.#load = load
@@ -149,9 +153,11 @@ export class CrashStory {
   /** `dockerd`: on containers of that engine. */
   static async begin(dockerd: TestDockerd | null = null): Promise<CrashStory> {
     const world = await StoryWorld.begin({}, dockerd)
+    const canary = drawCanary('crash')
+    await world.server.call('PUT', '/v1/variables', { variables: { CANARY: canary }, secret: true })
     const repo = await world.serving(SERVICE)
     const load = await world.load(SERVICE, { clients: { get: 1, post: 1, slow: 1, sse: 1, websocket: 1 } })
-    return new CrashStory(world, repo, load)
+    return new CrashStory(world, repo, load, canary)
   }
 
   get server(): TestServer {
@@ -201,6 +207,7 @@ export class CrashStory {
     await server.kill9()
     const failuresBefore = this.#load.failures.length
     const id = await this.#dieAt(point, scenario.act)
+    expect(filesWith([this.#canary], [server.dataDirectory]), 'no file may hold a variable').toEqual([])
     const readyMs = await server.start()
     const settled = id === null ? null : await server.settled(id)
     this.resumes.push(`  ${point}: ${Math.round(readyMs)} / ${Math.round(performance.now() - server.startedAt)}`)

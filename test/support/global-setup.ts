@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { stopEmbedded } from '../../src/store/embedded.ts'
 import { removeDockerd } from './dockerd-removal.ts'
+import { removeLostMemory } from './memory-directories.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -29,6 +30,7 @@ export async function setup(project: TestProject): Promise<void> {
 }
 
 export async function teardown(): Promise<void> {
+  removeLostMemory()
   if (dockerdDirectory !== null) await removeDockerd(dockerdDirectory, null)
   if (directory === null) return
   await stopEmbedded({ dataDirectory: directory, sharedBase: join(directory, 'shared') })

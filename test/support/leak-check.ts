@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { identify, type ProcessIdentity, signalProcess } from '../../src/core/process-identity.ts'
+import { memoryPathsOf } from './memory-directories.ts'
 
 export interface Belonging {
   readonly identity: ProcessIdentity
@@ -45,7 +46,10 @@ export function leftoversOf(dataDirectory: string): readonly string[] {
 export async function endAll(dataDirectory: string): Promise<readonly string[]> {
   for (let round = 0; round < 200; round++) {
     const left = processesOf(dataDirectory)
-    if (left.length === 0) return removeCgroups(dataDirectory)
+    if (left.length === 0) {
+      for (const path of memoryPathsOf(dataDirectory)) rmSync(path, { recursive: true, force: true })
+      return removeCgroups(dataDirectory)
+    }
     // Whoever starts others goes first, in one sweep: the server, then the edge's primary, then the rest.
     for (const { identity } of left) signalProcess(identity, 'SIGKILL')
     await new Promise((resolve) => setTimeout(resolve, 10))

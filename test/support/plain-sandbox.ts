@@ -16,6 +16,7 @@ export function createPlainSandbox(): Sandbox & { readonly removed: readonly str
       memory: false,
       cpu: false,
       ownUser: false,
+      systemCalls: false,
       summary: 'nothing confines this build (test)',
     },
     prepare: async (spec) => ({
@@ -38,6 +39,7 @@ export function createPlainSandbox(): Sandbox & { readonly removed: readonly str
     list: async () => [...groups.keys()],
     usage: async () => ({ oomKilled: false, memoryPeakBytes: null }),
     remove: async (name) => void removed.push(name),
+    enclose: async () => {},
     own: async (directory) => chmod(directory, 0o755),
   }
 }

@@ -10,6 +10,7 @@ import { ProcessRuntime } from '../../src/runtimes/process/process-runtime.ts'
 import type { InstanceSpec, Labels, Runtime, TaskSpec } from '../../src/runtimes/runtime.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import type { Sandbox } from '../../src/sandbox/sandbox.ts'
+import { memoryOf, memoryPathsOf } from './memory-directories.ts'
 
 export const APPS = resolve(import.meta.dirname, 'apps')
 
@@ -38,14 +39,17 @@ export async function processHarness(options: ProcessHarnessOptions): Promise<Ru
   const stateDirectory = realpathSync(await mkdtemp(join(tmpdir(), 'shiplock-runtime-')))
   await chmod(stateDirectory, 0o711)
   const site = options.staticServerFile === undefined ? {} : { staticServerFile: options.staticServerFile }
+  const memory = await memoryOf(stateDirectory)
   const open = async () => {
     const sandbox = await createSandbox({
       stateDirectory: join(stateDirectory, 'sandbox'),
       logger: silentLogger,
+      memory,
       kind: options.kind,
       cgroups: options.cgroups,
     })
-    const runtime = new ProcessRuntime({ stateDirectory, sandbox, logger: silentLogger, ...site })
+    await sandbox.open()
+    const runtime = new ProcessRuntime({ stateDirectory, sandbox, memory, logger: silentLogger, ...site })
     await runtime.open()
     return { sandbox, runtime }
   }
@@ -66,7 +70,7 @@ export async function processHarness(options: ProcessHarnessOptions): Promise<Ru
     close: async () => {
       for (const { id } of await runtime.list()) await runtime.remove(id, Number.MAX_SAFE_INTEGER)
       runtime.close()
-      const left = [...(await sandbox.list()), ...supervisorsOf(stateDirectory)]
+      const left = [...(await sandbox.list()), ...supervisorsOf(stateDirectory), ...memoryPathsOf(stateDirectory)]
       for (const name of await sandbox.list()) await sandbox.kill(name).then(() => sandbox.remove(name))
       await removeTree(stateDirectory)
       return left

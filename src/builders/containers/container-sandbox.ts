@@ -65,6 +65,8 @@ export class ContainerSandbox implements Sandbox {
       memory: true,
       cpu: true,
       ownUser: options.ownsFiles,
+      // The engine's own, on every container.
+      systemCalls: true,
       summary: `Commands run in containers of ${options.engine.address}: own system, processes and network, with limits on memory, cpu, process count.`,
     }
     const { engine } = options
@@ -127,6 +129,9 @@ export class ContainerSandbox implements Sandbox {
   async own(directory: string, tenant: Tenant, { unlessOwned = false }: { readonly unlessOwned?: boolean } = {}): Promise<void> {
     if (this.#options.ownsFiles) await giveTree(directory, await this.#options.userOf(tenant), unlessOwned)
   }
+
+  /** Containers see what is mounted and nothing else. */
+  async enclose(): Promise<void> {}
 
   async #run(spec: SandboxSpec, options: ContainerRunOptions): Promise<CommandResult> {
     const user = await this.#options.userOf(spec.tenant)

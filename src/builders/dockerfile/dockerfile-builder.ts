@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ContainerEngine } from '../../container-engine/engine.ts'
 import { findImageFacts } from '../../container-engine/image-facts.ts'
@@ -7,6 +7,7 @@ import { cliConfig, type RegistryAuths } from '../../container-engine/registry-a
 import { ShiplockError } from '../../core/errors.ts'
 import { type CommandResult, runCommand } from '../../core/exec.ts'
 import { LIMITS } from '../../core/limits.ts'
+import type { MemoryDirectory } from '../../core/memory-directory.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import { treeDigest } from '../../core/tree-digest.ts'
 import type { Artifact } from '../../domain/deployment.ts'
@@ -28,6 +29,8 @@ export interface DockerfileBuilderOptions {
   readonly engine: ContainerEngine
   /** Who this server is in the engine; on every image as a label. */
   readonly owner: string
+  /** For credentials and secrets of a build, while it runs. */
+  readonly memory: MemoryDirectory
   /** Where the docker CLI is looked for: directories, `:` between them. */
   readonly searchPath: string
   /** Credentials for base images that this build may use. Default: none. */
@@ -77,7 +80,9 @@ class DockerfileBuilder implements Builder {
 
   async cleanUp({ key, workDirectory }: Pick<BuildRequest, 'key' | 'workDirectory'>): Promise<void> {
     await endBuildProcesses(markOf(key, workDirectory))
-    await removeTree(scratchOf(workDirectory))
+    await this.#options.memory.remove(scratchOf(key))
+    // Where servers before this one had it.
+    await removeTree(join(workDirectory, 'docker-build'))
   }
 
   async build(request: BuildRequest): Promise<BuildOutput> {
@@ -85,8 +90,7 @@ class DockerfileBuilder implements Builder {
     const log = new BuildLog(request.onLine)
     await this.cleanUp(request)
     const context = await locateContext(request.sourceDirectory, build)
-    const scratch = scratchOf(request.workDirectory)
-    await mkdir(scratch, { recursive: true, mode: 0o700 })
+    const scratch = await this.#options.memory.make(scratchOf(request.key))
     try {
       const env = await this.#environment(scratch, request)
       const client = await this.#findClient(env, request.signal)
@@ -106,7 +110,7 @@ class DockerfileBuilder implements Builder {
       await this.#run(command, env, request, log)
       return { kind: 'image', artifact: await this.#describe(command, request, log) }
     } finally {
-      await removeTree(scratch)
+      await this.#options.memory.remove(scratchOf(request.key))
     }
   }
 
@@ -115,7 +119,7 @@ class DockerfileBuilder implements Builder {
     log.engine(`limits: ${Math.round(timeoutMs / 60_000) || '<1'} min${limitsNote(command)}`)
     const reporter = command.client.mode === 'classic' ? new ClassicReporter(log) : new BuildReporter(log)
     const result = await runCommand(command.client.file, buildArguments(command), {
-      cwd: scratchOf(request.workDirectory),
+      cwd: join(this.#options.memory.path, scratchOf(request.key)),
       env: { ...env, DOCKER_BUILDKIT: command.client.mode === 'classic' ? '0' : '1' },
       timeoutMs,
       signal: request.signal,
@@ -237,6 +241,7 @@ function dockerfileOf(config: BuildRequest['config']): DockerfileBuild {
   throw new ShiplockError('INTERNAL', `the Dockerfile builder was given a ${config.kind} build`)
 }
 
-function scratchOf(workDirectory: string): string {
-  return join(workDirectory, 'docker-build')
+/** In memory: home and configuration of the docker CLI, with what it may know. */
+function scratchOf(key: string): string {
+  return join('docker-build', key.replace(/[^A-Za-z0-9_-]/g, '_'))
 }

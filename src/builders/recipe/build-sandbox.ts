@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import { type CommandPlace, type ConfinedRunOptions, type ConfinedRunResult, runConfined } from './confined-run.ts'
@@ -56,10 +56,11 @@ export class BuildSandbox implements CommandPlace {
 
   /** Makes the directories, with an empty source. */
   async make(): Promise<void> {
-    const { toolCacheDirectory, sandbox, tenant } = this.#options
+    const { toolCacheDirectory, workDirectory, sandbox, tenant } = this.#options
     await mkdir(this.sourceDirectory, { recursive: true, mode: 0o755 })
     await mkdir(join(this.directory, 'home'), { mode: 0o755 })
     await mkdir(toolCacheDirectory, { recursive: true, mode: 0o755 })
+    for (const parent of [workDirectory, dirname(toolCacheDirectory)]) await sandbox.enclose(parent, tenant)
     await this.own()
     // Large after a while, so handed over only when it is new or the tenant's user changed.
     await sandbox.own(toolCacheDirectory, tenant, { unlessOwned: true })

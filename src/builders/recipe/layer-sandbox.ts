@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import { type BuildLimits, toolSettings } from './build-sandbox.ts'
@@ -37,6 +37,7 @@ export class LayerSandbox implements CommandPlace {
   /** Hands the home over to the tenant's user. */
   async open(): Promise<void> {
     const { sandbox, directory, tenant } = this.#options
+    await sandbox.enclose(dirname(directory), tenant)
     await sandbox.own(directory, tenant)
     await this.#disk.open()
   }

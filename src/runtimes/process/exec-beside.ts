@@ -28,7 +28,7 @@ export async function execBeside(
       name,
       tenant: tenantOf(record.labels),
       argv: ['/bin/sh', '-c', command],
-      env: await launcher.environment(directory),
+      env: await launcher.environment(record.id),
       directory: join(directory, 'root'),
       mountPoint: MOUNT_POINT,
       mounts: support.mounts,

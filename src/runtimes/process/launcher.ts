@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
@@ -12,6 +12,7 @@ import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import type { StopReport } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import { type LaunchOutcome, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
+import type { KeptEnvironments } from './kept-environments.ts'
 import { RunDirectory } from './run-directory.ts'
 import { settledClaim, spawnSupervisor, supervisorsOf, terminate, waitUntilClaimed, waitUntilStarted } from './supervisor.ts'
 
@@ -24,6 +25,8 @@ export interface LaunchRequest {
   readonly searchFirst?: readonly string[]
   readonly cpu: CpuClass
   readonly memoryMb: number
+  /** Whether commands may run beside it later, with its variables. */
+  readonly keepsEnvironment: boolean
 }
 
 /** Where a run stands, as far as files and processes tell. */
@@ -42,11 +45,13 @@ export const MOUNT_POINT = '/var/www'
  */
 export class Launcher {
   readonly sandbox: Sandbox
+  readonly #environments: KeptEnvironments
   readonly #clock: Clock
   readonly #onExit: (name: string) => void
 
-  constructor(sandbox: Sandbox, clock: Clock, onExit: (name: string) => void) {
+  constructor(sandbox: Sandbox, environments: KeptEnvironments, clock: Clock, onExit: (name: string) => void) {
     this.sandbox = sandbox
+    this.#environments = environments
     this.#clock = clock
     this.#onExit = onExit
   }
@@ -80,7 +85,7 @@ export class Launcher {
       exitedAt: exit?.at ?? null,
     }
     await this.sandbox.remove(name)
-    await rm(join(directory, 'environment.json'), { force: true })
+    await this.#environments.forget(name, directory)
     const settled = { ...record, outcome }
     await writeRecord(directory, settled)
     return { kind: 'ended', record: settled, outcome }
@@ -99,8 +104,7 @@ export class Launcher {
     const intent: RunRecord = { ...record, launch, bootId: bootId(), launchedAt: this.#now(), stopAsked: false, outcome: null }
     await writeRecord(directory, intent)
     await run.want(launch)
-    // Kept for commands that run beside the instance later, under another server perhaps; gone when it stops.
-    await writeFile(join(directory, 'environment.json'), JSON.stringify(request.env), { mode: 0o600 })
+    if (request.keepsEnvironment) await this.#environments.keep(name, request.env)
     const command = await this.sandbox.prepare({
       name,
       tenant: request.tenant,
@@ -148,6 +152,7 @@ export class Launcher {
     await this.settle(directory, name)
     await this.sandbox.kill(name)
     await this.sandbox.remove(name)
+    await this.#environments.forget(name, directory)
     if (found === null) for (const lost of supervisorsOf(new RunDirectory(directory))) await this.#outlive(lost)
     return { killed, tookMs: this.#clock.monotonic() - started }
   }
@@ -174,13 +179,18 @@ export class Launcher {
     await this.#gone(() => isAlive(supervisor), LIMITS.killConfirmMs)
   }
 
-  /** The environment of the running launch. */
-  async environment(directory: string): Promise<Readonly<Record<string, string>>> {
-    return JSON.parse(await readFile(join(directory, 'environment.json'), 'utf8')) as Record<string, string>
+  /** The environment of the running launch, where it was kept. @throws CONFLICT */
+  environment(name: string): Promise<Readonly<Record<string, string>>> {
+    return this.#environments.of(name)
   }
 
-  async makeDirectory(directory: string): Promise<void> {
+  forgetEnvironment(name: string, directory: string): Promise<void> {
+    return this.#environments.forget(name, directory)
+  }
+
+  async makeDirectory(directory: string, tenant: Tenant): Promise<void> {
     await mkdir(directory, { recursive: true, mode: 0o711 })
+    await this.sandbox.enclose(directory, tenant)
   }
 
   async #gone(runs: () => boolean, timeoutMs: number): Promise<boolean> {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
+import type { MemoryDirectory } from '../../core/memory-directory.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { InstanceId } from '../../domain/ids.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
@@ -27,6 +28,7 @@ import { execBeside } from './exec-beside.ts'
 import { ExitSignals } from './exit-signals.ts'
 import { InstanceLog } from './instance-log.ts'
 import { newRecord, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
+import { KeptEnvironments } from './kept-environments.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { runScript } from './launch-scripts.ts'
 import { assertFence, Launcher, type RunState } from './launcher.ts'
@@ -45,6 +47,8 @@ export interface ProcessRuntimeOptions {
   readonly stateDirectory: string
   readonly sandbox: Sandbox
   readonly logger: Logger
+  /** For variables of what runs. */
+  readonly memory: MemoryDirectory
   readonly clock?: Clock
   /** Compiled static-server/main.js; default = the one of this build. */
   readonly staticServerFile?: string
@@ -65,6 +69,7 @@ export class ProcessRuntime implements Runtime {
   readonly #clock: Clock
   readonly #instances: string
   readonly #ports: PortBook
+  readonly #environments: KeptEnvironments
   readonly #launcher: Launcher
   readonly #tasks: Tasks
   readonly #static: StaticSite
@@ -81,7 +86,8 @@ export class ProcessRuntime implements Runtime {
     this.#clock = options.clock ?? systemClock
     this.#instances = join(options.stateDirectory, 'instances')
     this.#ports = new PortBook(join(options.stateDirectory, 'ports'))
-    this.#launcher = new Launcher(options.sandbox, this.#clock, (name) => this.#ended(name))
+    this.#environments = new KeptEnvironments(options.memory)
+    this.#launcher = new Launcher(options.sandbox, this.#environments, this.#clock, (name) => this.#ended(name))
     this.#tasks = new Tasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
     this.#once = new Once(join(options.stateDirectory, 'once'), this.#clock)
     this.#static = new StaticSite(join(options.stateDirectory, 'static-server'), options.staticServerFile ?? null)
@@ -97,6 +103,7 @@ export class ProcessRuntime implements Runtime {
       await this.#options.sandbox.kill(name)
       await this.#options.sandbox.remove(name)
     }
+    await this.#adoptEnvironments()
     for (const id of await this.#ids()) this.#watch(id)
     await this.#sweepOnce()
   }
@@ -232,7 +239,7 @@ export class ProcessRuntime implements Runtime {
 
   /** Prepares the instance's own copy and spawns its supervisor; returns before init commands have run. */
   async #launch(directory: string, spec: InstanceSpec, found: RunRecord | null, fence: number, signal: AbortSignal): Promise<RunRecord> {
-    await this.#launcher.makeDirectory(directory)
+    await this.#launcher.makeDirectory(directory, tenantOf(spec.labels))
     await ownCopy(this.#options.sandbox, directory, spec, signal)
     const support = await laySupport(this.#options.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
     const once = await this.#once.lay(this.#options.sandbox, spec.labels)
@@ -247,12 +254,24 @@ export class ProcessRuntime implements Runtime {
       searchFirst: [...support.searchFirst, ...once.searchFirst],
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
+      keepsEnvironment: true,
     })
   }
 
   async #sweepOnce(): Promise<void> {
     const records = await Promise.all((await this.#ids()).map((id) => readRecord(this.#directory(id))))
     await this.#once.sweep(new Set(records.flatMap((record) => record?.labels.deploymentId ?? [])))
+  }
+
+  async #adoptEnvironments(): Promise<void> {
+    const ids = await this.#ids()
+    for (const id of ids) {
+      const directory = this.#directory(id)
+      const { kind } = await this.#launcher.look(directory)
+      await this.#environments.adopt(id, directory, kind === 'running')
+    }
+    await this.#tasks.adoptEnvironments()
+    await this.#environments.sweep((name) => ids.includes(name as InstanceId))
   }
 
   #ended(name: string): void {

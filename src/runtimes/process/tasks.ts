@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { ShiplockError } from '../../core/errors.ts'
@@ -35,6 +36,11 @@ export class Tasks {
     this.#directory = directory
     this.#launcher = launcher
     this.#clock = clock
+  }
+
+  /** Nothing runs beside a task: what an earlier version kept for that goes. */
+  async adoptEnvironments(): Promise<void> {
+    for (const id of await readdir(this.#directory).catch(() => [])) await this.#launcher.forgetEnvironment(sandboxName(id), this.#path(id))
   }
 
   close(): void {
@@ -77,7 +83,7 @@ export class Tasks {
     const state = await this.#launcher.settle(directory, sandboxName(spec.id))
     // A run that was killed without a result is no result: it runs again.
     if (state.kind === 'ended' && (state.outcome.exitCode !== null || state.record.timedOut) && !isCut(state)) return state
-    await this.#launcher.makeDirectory(directory)
+    await this.#launcher.makeDirectory(directory, tenantOf(spec.labels))
     await ownCopy(this.#launcher.sandbox, directory, spec, signal)
     const support = await laySupport(this.#launcher.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
     const record = await this.#launcher.launch(directory, sandboxName(spec.id), newRecord(spec, fence, null), {
@@ -88,6 +94,7 @@ export class Tasks {
       searchFirst: support.searchFirst,
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
+      keepsEnvironment: false,
     })
     return { kind: 'begun', record }
   }
