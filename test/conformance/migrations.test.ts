@@ -23,7 +23,7 @@ async function migrateTo(last: number): Promise<Queryable> {
 const git = (name: string) => ({ kind: 'git', url: `https://example.com/${name}.git`, ref: null })
 
 test('I14: each environment goes on with what was deployed there, not with what another one left on the service', async () => {
-  const db = await migrateTo(12)
+  const db = await migrateTo(13)
   await db.query(`insert into projects (id, name) values ('p', 'shop')`)
   await db.query(`insert into environments (id, project_id, name, is_preview) values
     ('production', 'p', 'production', false), ('staging', 'p', 'staging', false), ('fresh', 'p', 'fresh', false), ('preview', 'p', 'preview-7', true)`)
