@@ -9,6 +9,8 @@ export interface ContainerSettings {
   readonly containerEngine: readonly string[]
   /** How containers are reached from this host. */
   readonly containerAddress: 'auto' | 'container' | 'publish' | { readonly address: string }
+  /** What `ADD https://…` of a Dockerfile means. */
+  readonly dockerfileAddUrls: 'refuse' | 'allow'
 }
 
 export const CONTAINER_SETTING_DEFINITIONS: { readonly [Key in keyof ContainerSettings]: SettingDefinition<ContainerSettings[Key]> } = {
@@ -28,6 +30,15 @@ export const CONTAINER_SETTING_DEFINITIONS: { readonly [Key in keyof ContainerSe
     defaultText: '`auto`: by their own address where the bridge is on this host, otherwise published',
     parse: parseAddress,
     default: () => 'auto',
+  },
+  dockerfileAddUrls: {
+    variable: 'SHIPLOCK_DOCKERFILE_ADD_URLS',
+    about:
+      '`ADD https://…` in Dockerfiles: `refuse`, or `allow`: the engine fetches it in the network of its host, loopback and private addresses included.',
+    example: 'allow',
+    defaultText: '`refuse`',
+    parse: (text) => (text === 'refuse' || text === 'allow' ? { value: text } : { problem: 'must be refuse or allow' }),
+    default: () => 'refuse',
   },
 }
 

@@ -50,6 +50,7 @@ describe('defaults', () => {
         (path) => `unix://${path}`,
       ),
       containerAddress: 'auto',
+      dockerfileAddUrls: 'refuse',
       registry: null,
       registryUser: null,
       registryPassword: null,

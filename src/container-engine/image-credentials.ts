@@ -6,10 +6,8 @@ import { parseRegistryAuths, type RegistryAuth, type RegistryAuths } from './reg
 
 /** Who a project is to the registries that its images come from. */
 export interface ImageCredentials {
-  /** For an image that a project named; null = asked as anybody. */
+  /** For an image that a project named, to run or to build on; null = asked as anybody. */
   find(image: ImageReference, scope: CredentialScope): Promise<RegistryAuth | null>
-  /** All that a Dockerfile's build may use, since nobody knows before which base images it names. */
-  forBuild(variables: Readonly<Record<string, string>>): Promise<RegistryAuths>
 }
 
 export interface CredentialScope {
@@ -40,11 +38,6 @@ export function createImageCredentials({ file, publish }: ImageCredentialOptions
       if (publish === null || host !== publish.host) return shared.get(host) ?? null
       const prefix = publish.path === '' ? `${project}/` : `${publish.path}/${project}/`
       return path.startsWith(prefix) ? (publish.auth ?? shared.get(host) ?? null) : null
-    },
-    forBuild: async (variables) => {
-      const shared = file === null ? NONE : await readAuthFile(file)
-      const open = [...shared].filter(([host]) => host !== publish?.host)
-      return new Map([...open, ...ownOf(variables)])
     },
   }
 }

@@ -12,6 +12,8 @@ export interface ImageFacts {
   /** TCP, ascending. */
   readonly exposedPorts: readonly number[]
   readonly labels: Readonly<Record<string, string>>
+  /** What it has a build do that begins with it (ONBUILD). */
+  readonly triggers: readonly string[]
   /** Its PATH; null where it names none. */
   readonly path: string | null
   /** `linux/amd64`, `linux/arm64/v8`. */
@@ -32,6 +34,7 @@ interface Answer {
     readonly Env?: readonly string[] | null
     readonly ExposedPorts?: Readonly<Record<string, unknown>> | null
     readonly Labels?: Readonly<Record<string, string>> | null
+    readonly OnBuild?: readonly string[] | null
   } | null
 }
 
@@ -58,6 +61,7 @@ function factsOf(answer: Answer): ImageFacts {
       .map((port) => Number.parseInt(port, 10))
       .sort((a, b) => a - b),
     labels: config.Labels ?? {},
+    triggers: config.OnBuild ?? [],
     path: config.Env?.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? null,
     platform: [answer.Os ?? 'linux', answer.Architecture ?? '', answer.Variant ?? ''].filter((part) => part !== '').join('/'),
     bytes: answer.Size ?? 0,

@@ -12,6 +12,8 @@ export interface ResolvedImage {
   readonly digest: Digest
   /** `name:tag@digest`. */
   readonly reference: string
+  /** Whether it is in no registry: only the engine has it, under its name. */
+  readonly isLocal: boolean
   /** Why it is exactly this one, for the log. */
   readonly note: string
 }
@@ -19,6 +21,8 @@ export interface ResolvedImage {
 export interface ImageRequest {
   readonly reference: ImageReference
   readonly auth: RegistryAuth | null
+  /** What it must be for. Default: what the engine runs. */
+  readonly platform?: string
   readonly signal: AbortSignal
 }
 
@@ -54,18 +58,23 @@ export async function resolveImage(engine: ContainerEngine, projectId: ProjectId
   const { reference, signal } = request
   const local = await findLocalOnly(engine, reference, projectId, signal)
   if (local !== null) {
-    await assertPlatform(engine, [local.platform], reference, signal)
-    return { digest: local.id, reference: pinnedReference(reference, local.id), note: 'only this server’s engine has it: named by its id' }
+    await assertPlatform(engine, [local.platform], request)
+    return {
+      digest: local.id,
+      reference: pinnedReference(reference, local.id),
+      isLocal: true,
+      note: 'only this server’s engine has it: named by its id',
+    }
   }
   const found = await askRegistry(engine, request)
   const digest = found.Descriptor.digest as Digest
   const platforms = (found.Platforms ?? []).flatMap(({ os, architecture, variant }) =>
     os === undefined || architecture === undefined ? [] : [[os, architecture, variant].filter(Boolean).join('/')],
   )
-  if (platforms.length > 0) await assertPlatform(engine, platforms, reference, signal)
+  if (platforms.length > 0) await assertPlatform(engine, platforms, request)
   const note =
     reference.digest === null ? `${reference.tag ?? 'latest'} is ${digest.slice(0, 19)} at this moment` : 'as named by its digest'
-  return { digest, reference: pinnedReference(reference, digest), note }
+  return { digest, reference: pinnedReference(reference, digest), isLocal: false, note }
 }
 
 /** Brings exactly that image into the engine; one that is there already is not pulled again. */
@@ -73,17 +82,17 @@ export async function pullImage(
   engine: ContainerEngine,
   request: ImageRequest & { readonly onLine: (line: string) => void },
 ): Promise<ImageFacts> {
-  const { reference, auth, signal, onLine } = request
+  const { reference, auth, signal, onLine, platform } = request
   const { digest } = reference
   if (digest === null) throw new Error('only a pinned image is pulled')
   const present = await findPinned(engine, reference, signal)
-  if (present !== null) {
+  if (present !== null && (platform === undefined || isFor(present.platform, platform))) {
     onLine('the engine has it already')
     return present
   }
   try {
     const { body } = await engine.stream('POST', '/images/create', {
-      query: { fromImage: reference.name, tag: digest },
+      query: { fromImage: reference.name, tag: digest, ...(platform === undefined ? {} : { platform }) },
       headers: { 'x-registry-auth': engineAuthHeader(auth, reference.host) },
       signal,
       timeoutMs: PULL_MS,
@@ -105,7 +114,15 @@ async function findPinned(engine: ContainerEngine, { name, digest }: ImageRefere
   return (await findImageFacts(engine, digest ?? '', signal)) ?? (await findImageFacts(engine, `${name}@${digest}`, signal))
 }
 
-/** An image under that name that came from no registry. One that this server built belongs to its project. */
+/** `linux/arm64` is also for `linux/arm64/v8`, and the other way round. */
+function isFor(platform: string, wanted: string): boolean {
+  return `${platform}/`.startsWith(`${wanted}/`) || `${wanted}/`.startsWith(`${platform}/`)
+}
+
+/**
+ * An image under that name that came from no registry, or that this server built for the project, published meanwhile or not. What a server
+ * has built carries its labels: it belongs to the project that they name, and layers, which name none, to nobody.
+ */
 async function findLocalOnly(
   engine: ContainerEngine,
   reference: ImageReference,
@@ -113,10 +130,14 @@ async function findLocalOnly(
   signal: AbortSignal,
 ): Promise<ImageFacts | null> {
   const facts = await findImageFacts(engine, `${familiarName(reference)}:${reference.tag ?? 'latest'}`, signal)
-  if (facts === null || facts.repositoryDigests.length > 0) return null
-  if (reference.digest !== null && facts.id !== reference.digest) return null
-  const owner = facts.labels['shiplock.project']
-  return owner === undefined || owner === projectId ? facts : null
+  if (facts === null || (reference.digest !== null && facts.id !== reference.digest)) return null
+  const { labels } = facts
+  if (labels['shiplock.owner'] === undefined && labels['shiplock.project'] === undefined) {
+    return facts.repositoryDigests.length === 0 ? facts : null
+  }
+  const hasOwnName = reference.host === 'docker.io' && reference.path.startsWith('shiplock/')
+  const isOwn = labels['shiplock.project'] === projectId && (hasOwnName || facts.repositoryDigests.length === 0)
+  return isOwn ? facts : null
 }
 
 async function askRegistry(engine: ContainerEngine, { reference, auth, signal }: ImageRequest): Promise<Distribution> {
@@ -138,14 +159,14 @@ async function askRegistry(engine: ContainerEngine, { reference, auth, signal }:
 async function assertPlatform(
   engine: ContainerEngine,
   platforms: readonly string[],
-  reference: ImageReference,
-  signal: AbortSignal,
+  { reference, signal, platform }: ImageRequest,
 ): Promise<void> {
   const { os, arch } = await engine.version(signal)
-  if (platforms.some((platform) => platform === `${os}/${arch}` || platform.startsWith(`${os}/${arch}/`))) return
+  const wanted = platform ?? `${os}/${arch}`
+  if (platforms.some((offered) => isFor(offered, wanted))) return
   const offered = platforms.slice(0, 8).map(printable).join(', ')
-  throw new ShiplockError('IMAGE_REFUSED', `${familiarName(reference)} is for ${offered}, and this server’s engine runs ${os}/${arch}`, {
-    hint: `Build the image for ${os}/${arch}, or for several platforms.`,
+  throw new ShiplockError('IMAGE_REFUSED', `${familiarName(reference)} is for ${offered}, and this server’s engine runs ${wanted}`, {
+    hint: `Build the image for ${wanted}, or for several platforms.`,
   })
 }
 

@@ -57,18 +57,17 @@ describe('who a project is to a registry', () => {
     expect(await all.find(image('quay.io/a/b'), { project: 'p', variables: own })).toBeNull()
   })
 
-  test('I10: what opens the images that the server publishes is for the project’s own only, and for no build', async () => {
+  test('I10: what opens the images that the server publishes is for the project’s own only', async () => {
     const { all } = credentials()
     const find = (name: string) => all.find(image(name), { project: 'p', variables: {} })
     expect(await find('r.example.com/apps/p/web')).toEqual(server)
     for (const name of ['r.example.com/apps/q/web', 'r.example.com/apps/pp/web', 'r.example.com/p/web'])
       expect(await find(name), name).toBeNull()
-    expect([...(await all.forBuild({})).keys()]).toEqual(['ghcr.io'])
   })
 
   test('a file that others may read is not used', async () => {
     const { file, all } = credentials()
     chmodSync(file, 0o644)
-    await expect(all.forBuild({})).rejects.toThrow(/readable by others/)
+    await expect(all.find(image('ghcr.io/a/b'), { project: 'p', variables: {} })).rejects.toThrow(/readable by others/)
   })
 })

@@ -203,7 +203,11 @@ describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? ''
   })
 
   test.for([
-    ['a base image that is not there', 'FROM nowhere.invalid/x:1\n', /registry nowhere\.invalid of a base image can’t be reached/],
+    [
+      'a base image that is not there',
+      'FROM nowhere.invalid/x:1\n',
+      /line 1 of the Dockerfile: the registry nowhere\.invalid can’t be reached/,
+    ],
     ['a line that is no instruction', `${BUSYBOX}RUNN x\n`, /Dockerfile can’t be read at line 2: unknown instruction: RUNN/i],
     ['a file that is not in the context', `${BUSYBOX}COPY missing.txt /x\n`, /\/missing\.txt is not in the build context/],
     ['an empty Dockerfile', '\n', /failed/],

@@ -7,12 +7,9 @@ import type { MemoryDirectory } from '../../src/core/memory-directory.ts'
 import type { TestDockerd } from './dockerd.ts'
 import { SYSTEM_PATH } from './test-network.ts'
 
-/** A builder on an engine without BuildKit: a Docker that gives itself out as Podman. */
-export function createClassicBuilder(dockerd: TestDockerd, memory: MemoryDirectory): Builder {
-  const address = parseEngineAddress(dockerd.host)
-  if ('problem' in address) throw new Error(address.problem)
-  const real = createContainerEngine({ address })
-  const engine: ContainerEngine = {
+/** A Docker that gives itself out as Podman, which has no BuildKit. */
+export function withoutBuildKit(real: ContainerEngine): ContainerEngine {
+  return {
     address: real.address,
     isLocal: real.isLocal,
     isReachable: true,
@@ -21,5 +18,16 @@ export function createClassicBuilder(dockerd: TestDockerd, memory: MemoryDirecto
     stream: (method, path, request) => real.stream(method, path, request),
     close: () => real.close(),
   }
-  return createDockerfileBuilder({ engine, owner: 'test', memory, searchPath: SYSTEM_PATH })
+}
+
+/** A builder on an engine without BuildKit. */
+export function createClassicBuilder(dockerd: TestDockerd, memory: MemoryDirectory): Builder {
+  const address = parseEngineAddress(dockerd.host)
+  if ('problem' in address) throw new Error(address.problem)
+  return createDockerfileBuilder({
+    engine: withoutBuildKit(createContainerEngine({ address })),
+    owner: 'test',
+    memory,
+    searchPath: SYSTEM_PATH,
+  })
 }

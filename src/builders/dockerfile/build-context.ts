@@ -1,6 +1,7 @@
-import { realpath, stat } from 'node:fs/promises'
+import { copyFile, mkdir, open, realpath, stat, writeFile } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { ShiplockError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
 import type { DockerfileBuild } from '../../domain/service-config.ts'
 
@@ -27,6 +28,31 @@ export async function locateContext(sourceDirectory: string, build: DockerfileBu
     })
   }
   return { directory, dockerfile }
+}
+
+/** @throws CONFIG_INVALID for what is too large or no text */
+export async function readDockerfile(path: string): Promise<string> {
+  const file = await open(path)
+  try {
+    const { size } = await file.stat()
+    if (size > LIMITS.configBytes) throw refused('build.dockerfile', path, `is larger than ${LIMITS.configBytes / 1024} KiB`)
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await file.readFile())
+  } catch (error) {
+    throw error instanceof TypeError ? refused('build.dockerfile', path, 'is not UTF-8 text') : error
+  } finally {
+    await file.close()
+  }
+}
+
+/** In a directory of its own, since the client shows the builder all that lies beside it; with the ignore file that goes by its name. */
+export async function writeDockerfile(directory: string, text: string, { dockerfile }: BuildContext): Promise<string> {
+  const path = join(directory, 'Dockerfile')
+  await mkdir(directory, { mode: 0o700 })
+  await writeFile(path, text, { mode: 0o600 })
+  await copyFile(`${dockerfile}.dockerignore`, `${path}.dockerignore`).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  return path
 }
 
 async function inside(root: string, path: string, key: string): Promise<string> {

@@ -60,8 +60,11 @@ async function ask(file: string, hasBuildKit: boolean, { env, signal }: FindOpti
   return { file, version, mode: 'classic', summary }
 }
 
-/** Docker has BuildKit since API 1.39, but not on Windows; Podman's socket takes the classic protocol only. */
+/**
+ * BuildKit keeps the cache mounts of projects apart in Docker 20.10 (API 1.41) and later: what is older is built by the classic builder,
+ * which has none. Not on Windows; Podman's socket takes the classic protocol only.
+ */
 async function engineHasBuildKit(engine: ContainerEngine, signal: AbortSignal): Promise<boolean> {
   const { name, api, os } = await engine.version(signal)
-  return !/podman/i.test(name) && os === 'linux' && Number(api.split('.')[1]) >= 39
+  return !/podman/i.test(name) && os === 'linux' && Number(api.split('.')[1]) >= 41
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ContainerEngine } from '../../container-engine/engine.ts'
+import { createImageCredentials, type ImageCredentials } from '../../container-engine/image-credentials.ts'
 import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { cliConfig, type RegistryAuths } from '../../container-engine/registry-auth.ts'
 import { ShiplockError } from '../../core/errors.ts'
@@ -16,14 +17,17 @@ import type { DockerfileBuild } from '../../domain/service-config.ts'
 import type { Builder, BuildOutput, BuildRequest } from '../builder.ts'
 import { BuildLog } from '../recipe/build-log.ts'
 import { assertStartable } from '../startable.ts'
+import { BaseImages } from './base-images.ts'
 import { type BuildCommand, buildArguments } from './build-command.ts'
-import { locateContext } from './build-context.ts'
+import { type BuildContext, locateContext, readDockerfile, writeDockerfile } from './build-context.ts'
 import { endBuildProcesses, markOf } from './build-processes.ts'
 import { BuildReporter } from './build-reporter.ts'
 import { ClassicReporter } from './classic-reporter.ts'
 import { type DockerClient, findDockerClient } from './docker-client.ts'
+import { planDockerfile, refuseBuilderSettings } from './dockerfile-plan.ts'
 import { findImageFailureCause } from './failure-cause.ts'
-import { imageLabels, localTag } from './image-tag.ts'
+import { knowsHeredocs } from './heredoc-support.ts'
+import { buildScope, imageLabels, localTag } from './image-tag.ts'
 
 export interface DockerfileBuilderOptions {
   readonly engine: ContainerEngine
@@ -33,15 +37,17 @@ export interface DockerfileBuilderOptions {
   readonly memory: MemoryDirectory
   /** Where the docker CLI is looked for: directories, `:` between them. */
   readonly searchPath: string
-  /** Credentials for base images that this build may use. Default: none. */
-  readonly auths?: (env: Readonly<Record<string, string>>) => Promise<RegistryAuths>
+  /** Who projects are to the registries of their base images. Default: anybody. */
+  readonly credentials?: ImageCredentials
+  /** Whether the engine may fetch what `ADD https://…` names. Default no. */
+  readonly mayAddUrls?: boolean
   /** Of one build, where the builder can hold it to that: the classic one. */
   readonly memoryMb?: number | null
   readonly cpus?: number | null
 }
 
 /** Raised when the same input would give another image. */
-const IMAGE_BUILD_VERSION = 1
+const IMAGE_BUILD_VERSION = 2
 const CLIENT_MEMORY_MS = LIMITS.toolchainMemoryMs
 /** The client tells the engine to stop when it is told so; it is killed when it does not end. */
 const CANCEL_GRACE_MS = 5000
@@ -54,10 +60,13 @@ export function createDockerfileBuilder(options: DockerfileBuilderOptions): Buil
 class DockerfileBuilder implements Builder {
   readonly kind = 'dockerfile'
   readonly #options: DockerfileBuilderOptions
+  readonly #bases: BaseImages
   #client: { readonly found: DockerClient; readonly until: number } | null = null
 
   constructor(options: DockerfileBuilderOptions) {
     this.#options = options
+    const credentials = options.credentials ?? createImageCredentials({ file: null, publish: null })
+    this.#bases = new BaseImages({ engine: options.engine, credentials, mayAddUrls: options.mayAddUrls === true })
   }
 
   async buildKey({ config, sourceDirectory }: Pick<BuildRequest, 'config' | 'sourceDirectory'>): Promise<Digest> {
@@ -87,12 +96,14 @@ class DockerfileBuilder implements Builder {
 
   async build(request: BuildRequest): Promise<BuildOutput> {
     const build = dockerfileOf(request.config)
+    refuseBuilderSettings(build.args)
     const log = new BuildLog(request.onLine)
     await this.cleanUp(request)
     const context = await locateContext(request.sourceDirectory, build)
     const scratch = await this.#options.memory.make(scratchOf(request.key))
     try {
-      const env = await this.#environment(scratch, request)
+      const env = this.#environment(scratch, request)
+      await writeAuths(scratch, new Map())
       const client = await this.#findClient(env, request.signal)
       log.engine(client.summary)
       if (client.mode === 'classic' && build.secrets.length > 0) throw secretsUnavailable(client)
@@ -100,6 +111,8 @@ class DockerfileBuilder implements Builder {
         client,
         build,
         context,
+        dockerfile: await this.#plan({ context, client, scratch }, request, log),
+        scope: buildScope(this.#options.owner, request),
         tag: localTag(request),
         labels: imageLabels(this.#options.owner, request),
         idFile: join(scratch, 'image-id'),
@@ -112,6 +125,32 @@ class DockerfileBuilder implements Builder {
     } finally {
       await this.#options.memory.remove(scratchOf(request.key))
     }
+  }
+
+  /** The Dockerfile that is built: what it names from outside is found first, and nothing else is left in it. */
+  async #plan(
+    { context, client, scratch }: { readonly context: BuildContext; readonly client: DockerClient; readonly scratch: string },
+    request: BuildRequest,
+    log: BuildLog,
+  ): Promise<string> {
+    const { engine, mayAddUrls = false, owner } = this.#options
+    const build = dockerfileOf(request.config)
+    const { os, arch, name } = await engine.version(request.signal)
+    const targetPlatform = build.platform ?? `${os}/${arch}`
+    const source = await readDockerfile(context.dockerfile)
+    const plan = planDockerfile(source, {
+      args: build.args,
+      enginePlatform: `${os}/${arch}`,
+      targetPlatform,
+      hasHeredocs: (syntax) => client.mode !== 'classic' && knowsHeredocs(syntax, name),
+      mayAddUrls,
+    })
+    const isClassic = client.mode === 'classic'
+    const onLine = (line: string) => log.engine(line)
+    const found = await this.#bases.find(plan.needs, isClassic ? null : plan.syntax, { ...request, onLine, targetPlatform })
+    await writeAuths(scratch, found.auths)
+    const text = plan.render({ syntax: found.syntax, scope: isClassic ? null : buildScope(owner, request), image: found.image })
+    return writeDockerfile(join(scratch, 'dockerfile'), text, context)
   }
 
   async #run(command: BuildCommand, env: Readonly<Record<string, string>>, request: BuildRequest, log: BuildLog): Promise<void> {
@@ -166,9 +205,7 @@ class DockerfileBuilder implements Builder {
   }
 
   /** All that the client sees: nothing of the server's own environment, and a home of its own. */
-  async #environment(scratch: string, request: BuildRequest): Promise<Readonly<Record<string, string>>> {
-    const auths = (await this.#options.auths?.(request.env)) ?? new Map()
-    await writeFile(join(scratch, 'config.json'), cliConfig(auths), { mode: 0o600 })
+  #environment(scratch: string, request: BuildRequest): Readonly<Record<string, string>> {
     return {
       PATH: this.#options.searchPath,
       HOME: scratch,
@@ -194,6 +231,10 @@ class DockerfileBuilder implements Builder {
     this.#client = { found, until: performance.now() + CLIENT_MEMORY_MS }
     return found
   }
+}
+
+function writeAuths(scratch: string, auths: RegistryAuths): Promise<void> {
+  return writeFile(join(scratch, 'config.json'), cliConfig(auths), { mode: 0o600 })
 }
 
 async function writeSecrets(

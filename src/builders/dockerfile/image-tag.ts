@@ -33,6 +33,14 @@ export function imageLabels(owner: string, request: Pick<BuildRequest, 'names' |
   }
 }
 
+/** Names what belongs to one project's environment in a builder: its cache mounts, the results of its steps. */
+export function buildScope(owner: string, { projectId, environmentId }: Pick<BuildRequest, 'projectId' | 'environmentId'>): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([owner, projectId, environmentId]))
+    .digest('hex')
+  return `shiplock-${digest.slice(0, 24)}`
+}
+
 function component(name: string): string {
   if (COMPONENT.test(name) && name.length <= COMPONENT_MAX) return name
   const rest = name

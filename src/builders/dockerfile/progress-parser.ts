@@ -1,6 +1,7 @@
 import { StringDecoder } from 'node:string_decoder'
 import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
+import { withoutRunScope } from './run-scope.ts'
 
 /** What BuildKit says about a build, piece by piece. `step` numbers are BuildKit's; the name of one never changes. */
 export type ProgressItem =
@@ -89,5 +90,5 @@ export class ProgressParser {
 /** Of text that went back to the beginning of its line, what a terminal would show at last. */
 function clean(text: string): string {
   const shown = text.split('\r').findLast((part) => part !== '') ?? ''
-  return printable(shown).slice(0, LIMITS.logLineBytes)
+  return withoutRunScope(printable(shown)).slice(0, LIMITS.logLineBytes)
 }
