@@ -4,12 +4,14 @@ import type { BuildCaches } from '../builders/build-caches.ts'
 import { resolveImage, resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
+import { guardRegistries } from '../container-engine/guarded-engine.ts'
 import type { ForeignPrograms } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import type { Logger } from '../core/log.ts'
 import type { MemoryDirectory } from '../core/memory-directory.ts'
 import type { Edge } from '../edge/edge.ts'
 import { createEngineImages } from '../registry/engine-images.ts'
+import { parseRegistryPrefix } from '../registry/image-name.ts'
 import type { Runtime } from '../runtimes/runtime.ts'
 import type { HostSandbox } from '../sandbox/host-sandbox.ts'
 import { createGitSource } from '../sources/git.ts'
@@ -43,7 +45,8 @@ export function composeDrivers(
   const data = settings.dataDirectory
   const { runtime, sandbox, caches, containerEngine } = parts
   const recipes = composeRecipes(settings, logger, { sandbox, caches, containerEngine, imageOwner: parts.imageOwner })
-  const images = containerEngine === null ? null : composeImages(settings, containerEngine, parts.imageOwner, parts.memory)
+  const guarded = containerEngine === null ? null : guardRegistries(containerEngine, parts.hosts, trustedRegistries(settings))
+  const images = guarded === null ? null : composeImages(settings, guarded, parts.imageOwner, parts.memory)
   return {
     sources: {
       git: createGitSource({
@@ -81,4 +84,9 @@ export function composeDrivers(
       resolveImage: ({ serviceName, reference }) => resolveImage(serviceName, reference),
     },
   }
+}
+
+/** Named by the server's owner: they may be anywhere. */
+function trustedRegistries({ registry }: Settings): readonly string[] {
+  return registry === null ? [] : [parseRegistryPrefix(registry).host.toLowerCase()]
 }
