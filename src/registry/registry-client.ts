@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isIP } from 'node:net'
 import type { RegistryAuth } from '../container-engine/registry-auth.ts'
 import { LIMITS } from '../core/limits.ts'
 import { apiHost } from './image-name.ts'
@@ -124,6 +125,9 @@ export class RegistryClient {
       throw new RegistryProblem('refused', 'it names a token server that is not reached by HTTPS')
     }
     const wanted = scope === '' ? (parameters.scope ?? '') : scope
+    if (!isSameSite(url.hostname, new URL(this.#origin).hostname)) {
+      throw new RegistryProblem('refused', `it names a token server of another site, ${url.hostname}, which gets no credentials of it`)
+    }
     const response = await askForToken(url, { service, scope: wanted, credentials, signal })
     const bytes = await readBounded(response)
     if (response.status === 400) throw new RegistryProblem('denied', 'its token server refuses our credentials (400)')
@@ -132,6 +136,13 @@ export class RegistryClient {
     if (token === null) throw new RegistryProblem('refused', 'its token server gave no token')
     return token
   }
+}
+
+/** The same host, or another name of the same domain (`registry.gitlab.com` and `gitlab.com`): no other gets a password. */
+export function isSameSite(host: string, other: string): boolean {
+  if (host === other) return true
+  const [domain, otherDomain] = [host, other].map((name) => (isIP(name.replace(/^\[|\]$/g, '')) === 0 ? name.split('.').slice(-2) : []))
+  return domain?.length === 2 && domain.join('.') === otherDomain?.join('.')
 }
 
 function askForToken(
@@ -185,6 +196,8 @@ async function ask(
       method: init.method,
       headers: { 'user-agent': 'shiplock', ...init.headers },
       body: init.body,
+      // Neither credentials nor the server itself are sent anywhere by an answer.
+      redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(LIMITS.registryRequestMs)]),
     })
   } catch (error) {
@@ -229,6 +242,7 @@ function problemOf(response: Response, what: string, body?: Uint8Array): Registr
   const { status } = response
   const said = body === undefined ? '' : errorIn(body)
   const message = `${what} answered ${status}${said === '' ? '' : `, ${said}`}`
+  if (status >= 300 && status < 400) return new RegistryProblem('refused', `${what} sends us elsewhere (${status}), which is not followed`)
   if (status === 401 || status === 403) return new RegistryProblem('denied', message)
   if (status === 429 || status >= 500) return new RegistryProblem('passing', message, retryAfterMs(response))
   return new RegistryProblem('refused', message)

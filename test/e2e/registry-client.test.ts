@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import type { RegistryAuth } from '../../src/container-engine/registry-auth.ts'
-import { RegistryClient } from '../../src/registry/registry-client.ts'
+import { isSameSite, RegistryClient } from '../../src/registry/registry-client.ts'
 import { withRegistryRetry } from '../../src/registry/registry-problem.ts'
 
 /** A registry that misbehaves on demand; what a real one does is tested against the real one. */
@@ -120,6 +120,45 @@ test('I9: a token server that is not below HTTPS gets no password from an HTTPS 
   } finally {
     globalThis.fetch = original
   }
+})
+
+test('I8: a token server of another site gets no password, and a redirect nothing at all', async () => {
+  const elsewhere: string[] = []
+  const other = await standIn((request, response) => {
+    elsewhere.push(request.url ?? '')
+    response.end(JSON.stringify({ token: 'x' }))
+  })
+  const port = new URL(other.origin).port
+  const credentials = { username: 'u', password: 'secret' }
+  const named = await standIn((_request, response) => {
+    response.writeHead(401, { 'www-authenticate': `Bearer realm="http://localhost:${port}/token"` }).end()
+  }, credentials)
+  await expect(named.client.findManifest('a/b', 'tag', signal)).rejects.toMatchObject({
+    kind: 'refused',
+    message: expect.stringContaining('a token server of another site, localhost'),
+  })
+  for (const status of [301, 302, 307, 308]) {
+    const sent = await standIn(
+      (_request, response) => response.writeHead(status, { location: `${other.origin}/v2/a/b` }).end(),
+      credentials,
+    )
+    await expect(sent.client.findManifest('a/b', 'tag', signal)).rejects.toMatchObject({ kind: 'refused' })
+  }
+  expect(elsewhere).toEqual([])
+})
+
+test.each([
+  ['registry-1.docker.io', 'auth.docker.io', true],
+  ['registry.gitlab.com', 'gitlab.com', true],
+  ['ghcr.io', 'ghcr.io', true],
+  ['registry.example.com', 'example.com.evil.org', false],
+  ['registry.example.com', 'evil.org', false],
+  ['registry', 'localhost', false],
+  ['127.0.0.1', '10.0.0.1', false],
+  ['10.1.0.1', '10.2.0.1', false],
+  ['[::1]', '[fd00::1]', false],
+])('%s and %s are one site: %s', (host, other, isOne) => {
+  expect([isSameSite(host, other), isSameSite(other, host)]).toEqual([isOne, isOne])
 })
 
 test('what may pass is tried again at the pace that the registry asks for; what may not is not', async () => {
