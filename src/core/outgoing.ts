@@ -33,6 +33,8 @@ export interface OutgoingRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   readonly reach: Reach
+  /** Certificates (PEM) to believe in place of those of the system. */
+  readonly authorities?: string
   readonly signal?: AbortSignal
 }
 
@@ -47,7 +49,7 @@ export interface OutgoingAnswer {
  * Posts to an address that somebody entered. The check is made on the address that the connection then goes to, so that a name can't mean
  * one thing when it is looked at and another when it is called; redirects are not followed. Throws ADDRESS_REFUSED, or the network's error.
  */
-export function post({ url, headers, body, reach, signal }: OutgoingRequest): Promise<OutgoingAnswer> {
+export function post({ url, headers, body, reach, authorities, signal }: OutgoingRequest): Promise<OutgoingAnswer> {
   const target = checkUrl(url, reach)
   const send = target.protocol === 'https:' ? httpsRequest : httpRequest
   const late = AbortSignal.timeout(LIMITS.outgoingMs)
@@ -59,6 +61,7 @@ export function post({ url, headers, body, reach, signal }: OutgoingRequest): Pr
         headers: { 'user-agent': 'Shiplock', 'content-length': String(Buffer.byteLength(body)), ...headers },
         lookup: checkedLookup(reach),
         agent: false,
+        ...(authorities === undefined ? {} : { ca: authorities }),
         signal: signal === undefined ? late : AbortSignal.any([late, signal]),
       },
       (response) => {

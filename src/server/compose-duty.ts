@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Settings } from '../config/settings.ts'
 import { systemClock } from '../core/clock.ts'
@@ -31,7 +32,12 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
   stops.set('notices', notices.close)
-  const sender = { ...engine, urlOf: (host: string) => front.edge.urlOf(host, ''), reach: settings.outgoing }
+  const sender = {
+    ...engine,
+    urlOf: (host: string) => front.edge.urlOf(host, ''),
+    reach: settings.outgoing,
+    gitAuthorities: async () => (settings.gitCaFile === null ? null : readFile(settings.gitCaFile, 'utf8')),
+  }
   const triggers = composeTriggers(settings, engine)
   const decider = createDecider(triggers)
   const remover = new Remover(engine)

@@ -23,6 +23,7 @@ const dependencies = (more: Partial<SenderDependencies> = {}): SenderDependencie
   sealer,
   urlOf: (name) => `https://${name}`,
   reach: 'any',
+  gitAuthorities: async () => null,
   ...more,
 })
 const run = (sql: string, values: readonly unknown[] = []) => fixture.database.query<Record<string, unknown>>(sql, [...values])

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ForeignPrograms } from '../../src/core/foreign-programs.ts'
 import { createHostGuard, type HostGuard } from '../../src/core/host-guard.ts'
+import { post } from '../../src/core/outgoing.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { createSshKey } from '../../src/core/ssh-key.ts'
 import { SYSTEM_PATH } from '../../src/sources/git.ts'
@@ -151,6 +152,22 @@ describe('I13: a git host sends git nowhere else', () => {
       dumb.closeAllConnections()
     }
   })
+})
+
+test('the certificate authorities of git hosts hold for their API as well as for git', async () => {
+  const host = await listening(
+    createServer({ key: readFileSync(join(root, 'https', 'key.pem')), cert: readFileSync(https.caFile) }, (_request, response) =>
+      response.end('ok'),
+    ),
+  )
+  try {
+    const url = `https://127.0.0.1:${(host.address() as AddressInfo).port}/api`
+    const request = { url, headers: {}, body: '{}', reach: 'any' as const }
+    await expect(post(request)).rejects.toMatchObject({ code: expect.stringMatching(/CERT|SIGNED|VERIFY/) })
+    expect(await post({ ...request, authorities: readFileSync(https.caFile, 'utf8') })).toMatchObject({ status: 200, text: 'ok' })
+  } finally {
+    host.close()
+  }
 })
 
 async function listening(server: Server): Promise<Server> {

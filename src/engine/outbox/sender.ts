@@ -22,6 +22,8 @@ export interface SenderDependencies extends Pick<EngineDependencies, 'database' 
   urlOf(host: string): string
   /** What may be called. */
   readonly reach: Reach
+  /** Certificates (PEM) to believe of git hosts, as they are now; null = those of the system. */
+  gitAuthorities(): Promise<string | null>
 }
 
 /** Sends what the outboxes hold. A receiver that is away is asked again, later each time; the pipeline never waits for one. */
@@ -41,7 +43,7 @@ export async function sendStatuses(dependencies: SenderDependencies, signal: Abo
 }
 
 async function sendStatus(
-  { sealer, clock, logger, reach, urlOf }: SenderDependencies,
+  { sealer, clock, logger, reach, urlOf, gitAuthorities }: SenderDependencies,
   due: DueStatus,
   signal: AbortSignal,
 ): Promise<SendOutcome> {
@@ -51,7 +53,8 @@ async function sendStatus(
     const request = statusRequest(due, sealer.open(due.sealedApiToken), targetUrl)
     if (request === null)
       return { kind: 'given-up', error: 'the address of the repository names none at a git host; set the webhook’s repository' }
-    const answer = await post({ ...request, reach, signal })
+    const authorities = await gitAuthorities()
+    const answer = await post({ ...request, reach, signal, ...(authorities === null ? {} : { authorities }) })
     return isRepetition(due.provider, answer) ? { kind: 'sent' } : outcomeOf(answer, due.attempts, clock.now())
   } catch (error) {
     logger.debug('a commit status could not be sent', { id: due.id, error })
