@@ -55,11 +55,10 @@ export class MemoryDirectory {
       : `variables of what runs are kept on disk (${this.path}, mode 0600): no tmpfs can be written here`
   }
 
-  /** Makes a directory, for the server's eyes only, and returns its path. */
-  async make(name: string): Promise<string> {
+  /** Makes a directory and returns its path. `mode`: also of those above it, where others shall pass to what is made theirs. */
+  async make(name: string, mode: 0o700 | 0o711 = 0o700): Promise<string> {
     const path = join(this.path, name)
-    await this.#within(path, async () => {})
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await this.#within(path, async () => void (await mkdir(path, { recursive: true, mode })), mode)
     return path
   }
 
@@ -105,11 +104,11 @@ export class MemoryDirectory {
   }
 
   /** Another removal may take the directory away at the moment in which it was made. */
-  async #within(path: string, action: () => Promise<void>): Promise<void> {
+  async #within(path: string, action: () => Promise<void>, mode = 0o700): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#open()
-        await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+        await mkdir(dirname(path), { recursive: true, mode })
         await action()
         return
       } catch (error) {

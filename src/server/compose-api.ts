@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import type { ApiDependencies } from '../api/dependencies.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
 import type { Settings } from '../config/settings.ts'
@@ -91,8 +90,7 @@ export function composeApi(
         const address = parseGitAddress(repository.url)
         return address.protocol === 'ssh' ? hostOf(address) : null
       },
-      readHostKeys: (host, signal) =>
-        readHostKeys({ ...parts, searchPath: SYSTEM_PATH, stateDirectory: join(settings.dataDirectory, 'git') }, host, signal),
+      readHostKeys: (host, signal) => readHostKeys({ ...parts, searchPath: SYSTEM_PATH }, host, signal),
     },
     instanceLogs: (id, options) => instanceOutput(engine, id, options),
     ...composeHooks(settings, engine, parts.sender),

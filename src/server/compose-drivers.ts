@@ -53,7 +53,7 @@ export function composeDrivers(
         programs: parts.programs,
         hosts: parts.hosts,
         local: { directories: settings.fileSourceDirectories, forbidden: parts.ownDirectories },
-        stateDirectory: join(data, 'git'),
+        memory: parts.memory,
         caFile: settings.gitCaFile,
         logger,
       }),

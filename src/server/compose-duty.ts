@@ -51,7 +51,7 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
     ...{ database, owner, clock: systemClock, logger, directory },
     work: [
       ending,
-      { start: () => sweepGitRooms(join(directory, 'git'), opened.programs), stop: async () => {} },
+      { start: () => sweepGitRooms(opened.memory, join(directory, 'git'), opened.programs), stop: async () => {} },
       { start: () => sandbox.open(), stop: async () => {} },
       { start: () => trees.open(), stop: async () => trees.close() },
       { start: () => beginContainers(), stop: async () => {} },

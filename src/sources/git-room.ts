@@ -7,6 +7,7 @@ import type { ForeignPrograms, RoomMount } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { createRedactor } from '../core/redact.ts'
 import { removeTree } from '../core/remove-tree.ts'
 import type { ProjectId } from '../domain/ids.ts'
@@ -20,8 +21,8 @@ export interface GitRoomOptions {
   readonly programs: ForeignPrograms
   readonly hosts: HostGuard
   readonly local: LocalRepositories
-  /** For what one git needs; emptied at every start. */
-  readonly stateDirectory: string
+  /** For what one git needs, its credentials among it; emptied at every start. */
+  readonly memory: MemoryDirectory
   readonly searchPath: string
   readonly protocolVersion: 0 | 2
   readonly caFile: string | null
@@ -50,20 +51,19 @@ export interface GitRoom {
 const SETTINGS = '/run/shiplock/git'
 const REPOSITORY = '/run/shiplock/repository'
 
-/** Below the state directory; named as servers before this one named it, so that they and this one sweep the same. */
-function roomsDirectory(stateDirectory: string): string {
-  return join(stateDirectory, 'credentials')
+const ROOMS = 'git'
+
+/** Makes a directory for one use, through which others may pass; `remove` it. */
+export async function freshRoom(memory: MemoryDirectory): Promise<{ readonly path: string; remove(): Promise<void> }> {
+  const name = join(ROOMS, randomBytes(12).toString('hex'))
+  return { path: await memory.make(name, 0o711), remove: () => memory.remove(name) }
 }
 
-/** The path of a directory for one use, which does not exist yet. */
-export function freshRoom(stateDirectory: string): string {
-  return join(roomsDirectory(stateDirectory), randomBytes(12).toString('hex'))
-}
-
-/** What a server that was killed left behind. Before the first fetch. */
-export async function sweepGitRooms(stateDirectory: string, programs: ForeignPrograms): Promise<void> {
+/** What a server that was killed left behind. Before the first fetch. `oldDirectory`: where servers before this one had it, on disk. */
+export async function sweepGitRooms(memory: MemoryDirectory, oldDirectory: string, programs: ForeignPrograms): Promise<void> {
   await programs.sweep()
-  await removeTree(roomsDirectory(stateDirectory))
+  await memory.remove(ROOMS)
+  await removeTree(join(oldDirectory, 'credentials'))
 }
 
 /** Everything that one git needs, in a room of its own: the repository's address looked up, what opens it, a home without a word in it. */
@@ -71,27 +71,26 @@ export async function openGitRoom(options: GitRoomOptions, request: GitRoomReque
   const { address, signal } = request
   const addresses = address.path === null ? await options.hosts.resolve(new URL(address.url).hostname, signal) : null
   const repository = address.path === null ? null : await findLocalRepository(address.path, options.local)
-  const base = freshRoom(options.stateDirectory)
-  await mkdir(base, { recursive: true, mode: 0o711 })
+  const base = await freshRoom(options.memory)
   try {
     return await furnish(options, { ...request, base, addresses, repository })
   } catch (error) {
-    await removeTree(base)
+    await base.remove()
     throw error
   }
 }
 
 interface Furnishing extends GitRoomRequest {
-  readonly base: string
+  readonly base: Awaited<ReturnType<typeof freshRoom>>
   readonly addresses: readonly string[] | null
   readonly repository: string | null
 }
 
 async function furnish(options: GitRoomOptions, request: Furnishing): Promise<GitRoom> {
   const { address, base, addresses, repository } = request
-  const settings: RoomMount = { source: join(base, 'settings'), target: SETTINGS, isTheirs: true }
+  const settings: RoomMount = { source: join(base.path, 'settings'), target: SETTINGS, isTheirs: true }
   const served: RoomMount | null = repository === null ? null : { source: repository, target: REPOSITORY }
-  const directory = request.directory ?? join(base, 'work')
+  const directory = request.directory ?? join(base.path, 'work')
   await mkdir(join(settings.source, 'home'), { recursive: true, mode: 0o700 })
   if (request.directory === null) await mkdir(directory, { mode: 0o700 })
   const confined = options.programs.isConfined
@@ -132,7 +131,7 @@ async function furnish(options: GitRoomOptions, request: Furnishing): Promise<Gi
       try {
         await room.close()
       } finally {
-        await removeTree(base)
+        await base.remove()
       }
     },
   }

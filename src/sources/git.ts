@@ -5,6 +5,7 @@ import type { ForeignPrograms } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { printable } from '../core/printable.ts'
 import { removeTree } from '../core/remove-tree.ts'
 import type { Revision, Source } from '../domain/deployment.ts'
@@ -22,8 +23,8 @@ export interface GitSourceOptions {
   readonly hosts: HostGuard
   /** Which paths of this host are sources. */
   readonly local: LocalRepositories
-  /** For what one git needs; made when missing. */
-  readonly stateDirectory: string
+  /** For what one git needs, its credentials among it. */
+  readonly memory: MemoryDirectory
   readonly logger: Logger
   /** PATH for git and ssh. Default: the usual system directories. */
   readonly searchPath?: string

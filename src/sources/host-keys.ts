@@ -1,18 +1,16 @@
-import { mkdir } from 'node:fs/promises'
 import { ShiplockError } from '../core/errors.ts'
 import type { ForeignPrograms } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import { parseHostKeyLine, splitHost } from '../core/known-hosts.ts'
 import { LIMITS } from '../core/limits.ts'
-import { removeTree } from '../core/remove-tree.ts'
+import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { freshRoom } from './git-room.ts'
 
 export interface HostKeyReader {
   readonly programs: ForeignPrograms
   readonly hosts: HostGuard
   readonly searchPath: string
-  /** As that of the git source. */
-  readonly stateDirectory: string
+  readonly memory: MemoryDirectory
 }
 
 /**
@@ -20,15 +18,20 @@ export interface HostKeyReader {
  * compares them with what the host publishes before they are pinned. Throws SOURCE_UNREACHABLE, SOURCE_REFUSED.
  */
 export async function readHostKeys(
-  { programs, hosts, searchPath, stateDirectory }: HostKeyReader,
+  { programs, hosts, searchPath, memory }: HostKeyReader,
   host: string,
   signal: AbortSignal,
 ): Promise<string[]> {
   const { name, port } = splitHost(host)
   const [address = name] = await hosts.resolve(name, signal)
-  const directory = freshRoom(stateDirectory)
-  await mkdir(directory, { recursive: true, mode: 0o711 })
-  const room = await programs.open({ purpose: 'keyscan', projectId: null, directory, mounts: [], memoryMb: LIMITS.keyscanMemoryMb })
+  const place = await freshRoom(memory)
+  const room = await programs.open({
+    purpose: 'keyscan',
+    projectId: null,
+    directory: place.path,
+    mounts: [],
+    memoryMb: LIMITS.keyscanMemoryMb,
+  })
   try {
     const seconds = String(LIMITS.hostKeyScanMs / 1000)
     const args = ['-T', seconds, ...(port === null ? [] : ['-p', port]), '-t', 'ed25519,ecdsa,rsa', '--', address]
@@ -41,7 +44,7 @@ export async function readHostKeys(
     if (lines.length > 0) return lines
   } finally {
     await room.close()
-    await removeTree(directory)
+    await place.remove()
   }
   throw new ShiplockError('SOURCE_UNREACHABLE', `${host} shows no ssh host keys`, {
     hint: 'Check the name and the port, and that this server may reach it.',

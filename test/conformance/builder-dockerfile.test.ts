@@ -11,6 +11,7 @@ import { allPids } from '../../src/core/process-identity.ts'
 import type { EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { DockerfileBuild } from '../../src/domain/service-config.ts'
 import { importBaseImage } from '../support/base-images.ts'
+import { filesWith } from '../support/canary.ts'
 import { createClassicBuilder } from '../support/classic-engine.ts'
 import { dockerdMissing, sharedDockerd, type TestDockerd } from '../support/dockerd.ts'
 import { eventually } from '../support/eventually.ts'
@@ -136,12 +137,15 @@ describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? ''
   })
 
   test('I8: a secret is there in the step that asks for it and nowhere else', async () => {
-    const { artifact, log, error, request } = await build(
+    const workDirectory = join(temporaryDirectory(), 'work')
+    const onDisk: string[] = []
+    const onLine = () => void onDisk.push(...filesWith(['sup3r-s3cret'], [workDirectory]))
+    const { artifact, log, error } = await build(
       {
         Dockerfile: `${BUSYBOX}RUN --mount=type=secret,id=TOKEN test "$(wc -c < /run/secrets/TOKEN)" = 22\nRUN ! test -s /run/secrets/TOKEN\nCMD ["true"]\n`,
       },
       { secrets: ['TOKEN'] },
-      { env: { TOKEN: 'sup3r-s3cret-t0ken-42!', OTHER: 'not-passed-on' } },
+      { env: { TOKEN: 'sup3r-s3cret-t0ken-42!', OTHER: 'not-passed-on' }, workDirectory, onLine },
     )
     expect(error).toBeNull()
     expect(log).not.toContain('sup3r-s3cret')
@@ -157,7 +161,8 @@ describe.skipIf(missing !== null)(`the Dockerfile builder${missing === null ? ''
     )
     expect(saved).not.toContain('sup3r')
     expect(saved).not.toContain('not-passed-on')
-    expect(existsSync(join(request.workDirectory, 'docker-build'))).toBe(false)
+    expect(onDisk).toEqual([])
+    expect(existsSync(memory.path)).toBe(false)
   })
 
   test('a secret that nobody has set is named before anything is built', async () => {

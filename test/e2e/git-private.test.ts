@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ import type { SourceCredentials } from '../../src/sources/source.ts'
 import { GitRepo } from '../support/git-repo.ts'
 import { gitServersMissing, HttpsGitServer, SshServer } from '../support/git-servers.ts'
 import { anyHost, hostGitSource, hostPrograms } from '../support/git-source.ts'
+import { memoryOf } from '../support/memory-directories.ts'
 
 const missing = gitServersMissing()
 const key = createSshKey('shiplock-test')
@@ -21,9 +22,11 @@ const TOKEN = 'glpat-Zq7xK2vWm9Tr4LsPdN8b'
 const account = { username: 'oauth2', token: TOKEN }
 
 const root = mkdtempSync(join(tmpdir(), 'shiplock-private-'))
-const state = join(root, 'state')
+const memory = await memoryOf(root)
+/** Whatever it is: nothing of it may stay. */
+const state = memory.path
 const programs = await hostPrograms(root)
-const reader = { programs, hosts: anyHost, searchPath: SYSTEM_PATH, stateDirectory: state }
+const reader = { programs, hosts: anyHost, searchPath: SYSTEM_PATH, memory }
 let repo: GitRepo
 let ssh: SshServer
 let https: HttpsGitServer
@@ -58,7 +61,7 @@ const token = (text = TOKEN, host = https.host): SourceCredentials => ({
 
 let count = 0
 async function fetch(url: string, credentials: SourceCredentials | undefined, signal = new AbortController().signal) {
-  const source = await hostGitSource(root, { programs, stateDirectory: state, caFile: https.caFile })
+  const source = await hostGitSource(root, { programs, memory, caFile: https.caFile })
   const directory = join(root, `checkout${count++}`)
   const lines: string[] = []
   try {
@@ -224,9 +227,14 @@ describe('I8: while a clone goes on', () => {
           seen.add(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))
         } catch {}
       }
-      const rooms = readdirSync(join(state, 'credentials')).map((name) => join(state, 'credentials', name, 'settings'))
-      const [settings = ''] = rooms.filter((room) => existsSync(join(room, 'key')))
-      expect(execFileSync('stat', ['-c', '%a', settings, join(settings, 'key')], { encoding: 'utf8' })).toBe('700\n600\n')
+      expect(memory.isInMemory).toBe(true)
+      // One room has the token in git's environment, the other one the key in a file.
+      const settings = readdirSync(join(state, 'git')).map((room) => join(state, 'git', room, 'settings'))
+      expect(settings).toHaveLength(2)
+      const modes = settings
+        .flatMap((path) => [path, join(path, 'key')])
+        .flatMap((path) => statSync(path, { throwIfNoEntry: false })?.mode ?? [])
+      expect(modes.map((mode) => (mode & 0o777).toString(8)).sort()).toEqual(['600', '700', '700'])
     } finally {
       abort.abort(new Error('enough'))
       silent.close()
@@ -240,10 +248,14 @@ describe('I8: while a clone goes on', () => {
   })
 
   test('what a server that was killed left behind is swept at the next start', async () => {
-    execFileSync('mkdir', ['-p', join(state, 'credentials', 'dead')])
-    writeFileSync(join(state, 'credentials', 'dead', 'key'), key.privateKey)
-    await sweepGitRooms(state, programs)
-    expect(secretsIn(state)).toEqual([])
+    const old = join(root, 'old')
+    mkdirSync(join(old, 'credentials', 'dead'), { recursive: true })
+    writeFileSync(join(old, 'credentials', 'dead', 'key'), key.privateKey)
+    await memory.write('git/dead/settings/key', key.privateKey)
+    expect(secretsIn(state)).toHaveLength(1)
+    await sweepGitRooms(memory, old, programs)
+    expect([...secretsIn(state), ...secretsIn(old)]).toEqual([])
+    expect(existsSync(state)).toBe(false)
   })
 })
 

@@ -16,6 +16,7 @@ import type { SourceCredentials } from '../../src/sources/source.ts'
 import { GitRepo } from '../support/git-repo.ts'
 import { HttpsGitServer, SshServer } from '../support/git-servers.ts'
 import { hostGitSource, hostPrograms } from '../support/git-source.ts'
+import { memoryOf } from '../support/memory-directories.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'shiplock-hosts-'))
 const key = createSshKey('test')
@@ -81,7 +82,7 @@ describe('I13: this machine is no git host unless its owner says so', () => {
     const { hosts } = known([])
     const credentials = { deployKey: { ...key, hostKeys: [ssh.hostKey] }, tokens: [] }
     await expect(fetch(ssh.urlOf(repo.directory), hosts, credentials)).rejects.toMatchObject({ code: 'SOURCE_REFUSED' })
-    const reader = { programs, hosts, searchPath: SYSTEM_PATH, stateDirectory: join(root, 'state') }
+    const reader = { programs, hosts, searchPath: SYSTEM_PATH, memory: await memoryOf(root) }
     for (const host of [ssh.host, `git.test:${port(ssh.host)}`]) {
       await expect(readHostKeys(reader, host, AbortSignal.timeout(30_000))).rejects.toMatchObject({ code: 'SOURCE_REFUSED' })
     }
@@ -100,7 +101,7 @@ describe('I13: the connection goes to the address that was looked up', () => {
   test('over ssh, whose keys are pinned to the name', async () => {
     const { hosts } = known(['git.test'])
     const name = `git.test:${port(ssh.host)}`
-    const reader = { programs, hosts, searchPath: SYSTEM_PATH, stateDirectory: join(root, 'state') }
+    const reader = { programs, hosts, searchPath: SYSTEM_PATH, memory: await memoryOf(root) }
     const hostKeys = await readHostKeys(reader, name, AbortSignal.timeout(30_000))
     expect(hostKeys[0]).toContain(`[git.test]:${port(ssh.host)} `)
     const url = ssh.urlOf(repo.directory).replace('127.0.0.1', 'git.test')

@@ -7,6 +7,7 @@ import { createConfinedPrograms } from '../../src/sandbox/confined-programs.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import { createGitSource, type GitSourceOptions } from '../../src/sources/git.ts'
 import type { SourceFetcher } from '../../src/sources/source.ts'
+import { memoryOf } from './memory-directories.ts'
 
 /** Calls hosts wherever they are. */
 export const anyHost = createHostGuard({ reach: 'any', allowed: [] })
@@ -24,7 +25,7 @@ export async function hostGitSource(root: string, options: Partial<GitSourceOpti
     programs: options.programs ?? (await hostPrograms(root)),
     hosts: anyHost,
     local: { directories: [root], forbidden: [] },
-    stateDirectory: join(root, 'state'),
+    memory: await memoryOf(root),
     logger: silentLogger,
     ...options,
   })
