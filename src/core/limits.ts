@@ -179,6 +179,9 @@ export const LIMITS = {
   upstreamConnectMs: 5 * SECOND,
   /** A connection that takes longer gets another target as a rival, if there is one. */
   upstreamPatienceMs: 250,
+  /** Between looks of a request that no instance accepts, first and at most; `upstreamConnectMs` bounds all of it. */
+  upstreamRetryFirstMs: 50,
+  upstreamRetryMaxMs: 400,
   upstreamConnectionsPerTarget: 1024,
   edgeControlBytes: 4 * MiB,
   edgeControlConnections: 64,

@@ -105,3 +105,78 @@ test('with one instance only a request that waits is served once the instance ac
   hole.wake()
   await client.until(/^HTTP\/1\.1 200[\s\S]*late/)
 })
+
+/** An instance that has just ended: its port refuses. */
+async function ended() {
+  const gone = await startRawApp(() => OK)
+  await gone.close()
+  const target = targetOf(name('ended'), gone.port)
+  await fixture.edge.swap(swapTo([target]))
+  const back = async () => {
+    const started = await startRawApp(() => OK, gone.port)
+    closing.push(() => started.close())
+    return started
+  }
+  return { target, back }
+}
+
+async function asked(method: Parameters<typeof request>[0]) {
+  const client = await rawClient(fixture.port)
+  closing.push(() => client.socket.destroy())
+  client.socket.write(request(method))
+  return client
+}
+
+test.for(['GET', 'POST', 'upgrade'] as const)(
+  'I3: %s waits while the only instance refuses, and is served once it is back',
+  async (method) => {
+    const { back } = await ended()
+    const client = await asked(method)
+    await eventually(async () => (await fixture.edge.traffic(ROUTE))?.requests === 1)
+    const app = await back()
+    await client.until(/^HTTP\/1\.1 200/)
+    if (method === 'POST') expect(app.received().match(/\r\n\r\nhello/g)).toHaveLength(1)
+    expect((await fixture.edge.traffic(ROUTE))?.failures).toBe(0)
+  },
+)
+
+test.for(['GET', 'POST', 'upgrade'] as const)(
+  'I3: %s that was refused before a hold is served by the same instance after it',
+  async (method) => {
+    const { target, back } = await ended()
+    const client = await asked(method)
+    await eventually(async () => (await fixture.edge.traffic(ROUTE))?.requests === 1)
+    await fixture.edge.hold(ROUTE, { maxMs: 30_000, fence: 1 })
+    await back()
+    await fixture.edge.swap(swapTo([target]))
+    await client.until(/^HTTP\/1\.1 200/)
+  },
+)
+
+test('a GET that ends its instance is not kept for the next one, which it would end too', async () => {
+  const dying = await startRawApp((connection) => {
+    connection.socket.destroy()
+    void dying.close()
+    return null
+  })
+  await fixture.edge.swap(swapTo([targetOf(name('dying'), dying.port)]))
+  expect(await exchangeRaw(fixture.port, request('GET'))).toContain('x-shiplock-error: instance-failed')
+  expect(dying.connections.length).toBe(1)
+})
+
+test('I12: an instance that stays away is waited for no longer than a connection may take', async () => {
+  await ended()
+  const startedAt = performance.now()
+  expect(await exchangeRaw(fixture.port, request('GET'))).toContain('x-shiplock-error: instance-unreachable')
+  expect(performance.now() - startedAt).toBeGreaterThan(LIMITS.upstreamConnectMs - 500)
+})
+
+test('an instance that comes and goes while a client leaves costs nothing', async () => {
+  const { back } = await ended()
+  const client = await asked('POST')
+  await eventually(async () => (await fixture.edge.traffic(ROUTE))?.requests === 1)
+  client.socket.destroy()
+  const returned = await back()
+  expect(statusOf(await exchangeRaw(fixture.port, request('GET')))).toBe(200)
+  expect(returned.received()).not.toContain('POST')
+})

@@ -38,7 +38,10 @@ export class RawConnection {
 }
 
 /** `answer` is called for each request head that arrives; what it returns is written as it is. */
-export async function startRawApp(answer: (connection: RawConnection, head: string) => string | null = () => null): Promise<RawApp> {
+export async function startRawApp(
+  answer: (connection: RawConnection, head: string) => string | null = () => null,
+  port = 0,
+): Promise<RawApp> {
   const connections: RawConnection[] = []
   const server: Server = createServer((socket) => {
     const connection = new RawConnection(socket)
@@ -54,7 +57,7 @@ export async function startRawApp(answer: (connection: RawConnection, head: stri
       }
     })
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,

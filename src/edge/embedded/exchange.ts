@@ -1,31 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { LIMITS } from '../../core/limits.ts'
+import { AnswerWriter } from './answer-writer.ts'
 import { Approach, type Traveller } from './approach.ts'
 import { type EdgeContext, isProbe, outerScheme } from './edge-context.ts'
 import { type EdgeErrorCode, errorPage } from './error-page.ts'
-import {
-  type BodyFraming,
-  earlyHints,
-  forwardedHeaderLines,
-  GENERATION_HEADER,
-  isEventStream,
-  PROBE_HEADER,
-  type RawHeaders,
-  requestHead,
-  responseHeaders,
-  safeTrailers,
-  without,
-} from './headers.ts'
+import { type BodyFraming, forwardedHeaderLines, PROBE_HEADER, type RawHeaders, requestHead } from './headers.ts'
 import type { LiveRoute, Parked } from './live-route.ts'
 import type { LiveTarget } from './live-target.ts'
+import { Patience } from './patience.ts'
 import { RequestBody } from './request-body.ts'
 import type { RequestTarget } from './request-target.ts'
 import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
-import { EventBoundary } from './sse-boundary.ts'
 import type { ExchangeSink, UpstreamConnection } from './upstream-connection.ts'
-
-const ONE_WRITE_BYTES = 16 * 1024
 
 /**
  * One request and its answer. Claims a target, sends, streams back. It may try another target only while not one byte was sent, or,
@@ -37,6 +24,8 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   readonly #response: ServerResponse
   readonly #target: RequestTarget
   readonly #body: RequestBody
+  readonly #answer: AnswerWriter
+  readonly #patience = new Patience(this)
   readonly #isProbe: boolean
   readonly #startedAt = performance.now()
   readonly #tried: LiveTarget[] = []
@@ -45,19 +34,15 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   #generation = 0
   #approach: Approach | null = null
   #connection: UpstreamConnection | null = null
+  /** Ways that were tried since the request last waited. */
   #attempts = 0
+  /** An instance may have got it, and may have ended for it: it waits for no other one. */
+  #wasSent = false
   /** What to say when no target is left. */
   #lastFailure: 'instance-unreachable' | 'instance-failed' = 'instance-unreachable'
   #isOver = false
-  #isHeadSent = false
   #isCounted = false
-  #isContinued = false
-  #hasBodyBytes = false
-  #held: Buffer | null = null
-  #status = 0
-  #events: EventBoundary | null = null
   #cutTimer: NodeJS.Timeout | null = null
-  #isDrainWatched = false
   deadline = Number.POSITIVE_INFINITY
 
   constructor(context: EdgeContext, request: IncomingMessage, response: ServerResponse, target: RequestTarget, framing: BodyFraming) {
@@ -66,6 +51,7 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     this.#response = response
     this.#target = target
     this.#body = new RequestBody(request, framing)
+    this.#answer = new AnswerWriter(context, request, response, () => this.#connection)
     this.#isProbe = isProbe(context, request.headers[PROBE_HEADER])
     response.on('close', () => this.#clientClosed())
     // A pipelined request has no socket until those before it are answered, and its response no `close`.
@@ -88,11 +74,17 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     route.park(this)
   }
 
+  /** Whatever was tried before, an instance may have come back there. */
   proceed(): void {
-    if (!this.#isOver) this.start()
+    this.#patience.end()
+    if (this.#isOver) return
+    this.#tried.length = 0
+    this.#attempts = 0
+    this.start()
   }
 
   refuse(): void {
+    this.#patience.end()
     if (this.#isOver || this.#route === null) return
     this.#count(this.#route)
     this.#failWith('held')
@@ -106,14 +98,22 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   }
 
   #attempt(route: LiveRoute) {
+    this.#patience.begin()
     const claim = this.claimOn(route, [], false)
-    if (claim === null) {
-      const isFull = route.targets.some((target) => target.isFull)
-      return this.#failWith(this.#tried.length > 0 ? this.#lastFailure : isFull ? 'overloaded' : 'no-instance')
-    }
+    if (claim === null) return this.#lack(route)
     const idle = this.#attempts > 1 ? null : claim.takeIdle(this.#body.isEmpty && isRepeatable(this.#request.method))
     if (idle === null) this.#approach = new Approach(this.#context.board.watchers, this, claim)
     else this.arrived(claim, idle)
+  }
+
+  /** No instance is left to be tried. */
+  #lack(route: LiveRoute): void {
+    if (this.#tried.length === 0) {
+      const isFull = route.targets.some((target) => target.isFull)
+      this.#failWith(isFull ? 'overloaded' : 'no-instance')
+    } else if (this.#isProbe || this.#wasSent || !this.#patience.wait(this.#context.board, route)) {
+      this.#failWith(this.#lastFailure)
+    }
   }
 
   findRoute(): LiveRoute | null {
@@ -145,6 +145,7 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     this.#approach = null
     this.#claim = claim
     this.#connection = connection
+    this.#wasSent = true
     connection.begin(this)
     const { method = 'GET', rawHeaders, headers } = this.#request
     const context = this.#context
@@ -161,84 +162,34 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
 
   // ── answer
   information(status: number, headers: RawHeaders): void {
-    if (this.#isHeadSent || this.#request.httpVersionMinor === 0) return
-    if (status === 100) {
-      if (this.#request.headers.expect === undefined || this.#isContinued) return
-      this.#isContinued = true
-      this.#response.writeContinue()
-    } else if (status === 103) this.#hint(earlyHints(headers))
-    else if (status === 102) this.#response.writeProcessing()
-  }
-
-  /** Not by `writeEarlyHints`, which takes one link of the simplest form. A pipelined request that waits for its turn does without. */
-  #hint(head: string): void {
-    if (head !== '') this.#response.socket?.write(head, 'latin1')
+    this.#answer.information(status, headers)
   }
 
   head(head: ResponseHead): void {
     this.#context.waiting.delete(this)
-    this.#isHeadSent = true
-    this.#status = head.status
     this.#noteFirstByte()
-    const isStreamed = head.framing === 'chunked' || head.framing === 'close'
-    const keepsTrailer = head.framing === 'chunked' && this.#request.httpVersionMinor === 1
-    let headers = responseHeaders(head.rawHeaders, head.connection, keepsTrailer, this.#context.cookieBase)
-    if (head.status === 204) headers = without(headers, 'content-length')
-    if (this.#isProbe) headers.push(GENERATION_HEADER, String(this.#generation))
-    // A client that was never told to go on may send its body or not: after this answer nobody could tell what its next bytes are.
-    const isBodyUncertain = this.#request.headers.expect !== undefined && !this.#isContinued
-    if (this.#context.isRetiring || isBodyUncertain) headers.push('connection', 'close')
-    const response = this.#response
-    // A Date of its own would stand beside the instance's.
-    response.sendDate = !head.rawHeaders.some((name, index) => index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'date')
-    if (isStreamed && isEventStream(head.rawHeaders)) this.#events = new EventBoundary()
-    if (isStreamed && headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'trailer')) {
-      headers.push('transfer-encoding', 'chunked')
-    }
-    response.writeHead(head.status, head.reason, headers)
+    this.#answer.head(head, this.#isProbe ? this.#generation : null)
   }
 
-  data(chunk: Buffer) {
+  data(chunk: Buffer): void {
     if (this.#isOver) return
-    const isFirst = !this.#hasBodyBytes
-    this.#hasBodyBytes = true
-    if (this.#events !== null && this.#forwardEvents(this.#events, chunk)) return
-    // Head and a small body go out in one write if this turns out to be all of it; `paused` follows when it is not.
-    if (isFirst && chunk.length <= ONE_WRITE_BYTES) this.#held = chunk
-    else {
-      this.#writeHeld()
-      this.#write(chunk)
-    }
+    const { events } = this.#answer
+    if (this.#cutTimer === null || events === null) this.#answer.data(chunk)
+    else if (this.#answer.dataUntilBoundary(events, chunk)) this.#endEvents()
   }
 
-  /** The client gets what there is now: the first bytes of the body, or the head alone. */
-  paused() {
-    if (!this.#isHeadSent || this.#isOver) return
-    if (this.#held !== null) this.#writeHeld()
-    else if (!this.#hasBodyBytes) this.#response.flushHeaders()
-  }
-
-  #writeHeld() {
-    const held = this.#held
-    this.#held = null
-    if (held !== null) this.#write(held)
-  }
-
-  #write(chunk: Buffer) {
-    if (!this.#response.write(chunk)) this.#waitForClient()
+  paused(): void {
+    if (!this.#isOver) this.#answer.paused()
   }
 
   end(trailers: RawHeaders) {
     if (this.#isOver) return
     this.#isOver = true
     this.#countAnswer()
-    if (trailers.length > 0) this.#sendTrailers(trailers)
     // An answer that came before the whole request: the rest of the request has no reader any more.
     const isRequestSent = this.#body.isSent
     if (!isRequestSent) this.#body.abandon()
-    // node:http joins its head with a string, not with a buffer.
-    if (this.#held === null) this.#response.end()
-    else this.#response.end(this.#held.toString('latin1'), 'latin1')
+    this.#answer.end(trailers)
     this.#connection?.finish(isRequestSent)
     this.#land()
   }
@@ -264,7 +215,7 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
       this.#land()
       return this.#again()
     }
-    if (this.#isHeadSent) return this.#abort()
+    if (this.#answer.isHeadSent) return this.#abort()
     const isUnsent = connection === null || connection.bytesSent === 0
     this.#failWith(isUnsent ? 'instance-unreachable' : 'instance-failed')
   }
@@ -272,7 +223,7 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   /** It was reached, and it answered: the next try would get the same. */
   #refuseAnswer(error: ResponseSyntaxError): void {
     if (this.#claim !== null) this.#context.noteInvalid(this.#claim.target.instanceId, error.what)
-    if (this.#isHeadSent) this.#abort()
+    if (this.#answer.isHeadSent) this.#abort()
     else this.#failWith('instance-invalid', error.what)
   }
 
@@ -284,11 +235,11 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   }
 
   timeOut() {
-    if (!this.#isOver && !this.#isHeadSent) this.#failWith('instance-timeout')
+    if (!this.#isOver && !this.#answer.isHeadSent) this.#failWith('instance-timeout')
   }
 
   #mayRepeat(connection: UpstreamConnection | null): boolean {
-    if (this.#isHeadSent || this.#attempts >= LIMITS.edgeAttempts || connection === null) return false
+    if (this.#answer.isHeadSent || this.#attempts >= LIMITS.edgeAttempts || connection === null) return false
     if (connection.bytesSent === 0) return true
     return this.#body.isEmpty && isRepeatable(this.#request.method)
   }
@@ -296,23 +247,11 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   // ── cut by a drain
   cut() {
     if (this.#isOver || this.#cutTimer !== null) return
-    if (!this.#isHeadSent) return this.#failWith('drain-deadline')
-    if (this.#events === null) return this.#abort()
-    if (this.#events.isAtBoundary) return this.#endEvents()
+    if (!this.#answer.isHeadSent) return this.#failWith('drain-deadline')
+    const { events } = this.#answer
+    if (events === null) return this.#abort()
+    if (events.isAtBoundary) return this.#endEvents()
     this.#cutTimer = setTimeout(() => this.#abort(), LIMITS.cutGraceMs)
-  }
-
-  /** True when the stream ended here because a drain waits for it. */
-  #forwardEvents(events: EventBoundary, chunk: Buffer): boolean {
-    if (this.#cutTimer === null) {
-      events.push(chunk)
-      return false
-    }
-    this.#writeHeld()
-    const length = events.pushUntilBoundary(chunk)
-    this.#response.write(length === -1 ? chunk : chunk.subarray(0, length))
-    if (length !== -1) this.#endEvents()
-    return true
   }
 
   #endEvents(): void {
@@ -360,6 +299,7 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   #clientClosed(): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#patience.end()
     this.#route?.unpark(this)
     this.#body.detach()
     this.#connection?.destroy()
@@ -384,23 +324,9 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
   }
 
   #countAnswer(): void {
-    if (this.#status < 500 || this.#isProbe || this.#claim === null || this.#route === null) return
+    if (this.#answer.status < 500 || this.#isProbe || this.#claim === null || this.#route === null) return
     this.#claim.serverErrors += 1
     if (this.#generation === this.#route.record.generation) this.#route.counters.serverErrors += 1
-  }
-
-  #sendTrailers(trailers: RawHeaders): void {
-    const kept = safeTrailers(trailers)
-    // Only a chunked answer has room for them; node:http drops them silently otherwise.
-    if (kept.length > 0) this.#response.addTrailers(kept as unknown as Record<string, string>)
-  }
-
-  #waitForClient(): void {
-    const connection = this.#connection
-    connection?.pause()
-    if (this.#isDrainWatched) return
-    this.#isDrainWatched = true
-    this.#response.on('drain', () => this.#connection?.resume())
   }
 }
 

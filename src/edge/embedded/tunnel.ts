@@ -5,8 +5,9 @@ import { Approach, type Traveller } from './approach.ts'
 import { type EdgeContext, isProbe, outerScheme } from './edge-context.ts'
 import { type EdgeErrorCode, errorPage } from './error-page.ts'
 import { forwardedHeaderLines, PROBE_HEADER, type RawHeaders, requestHead, responseHeaders } from './headers.ts'
-import type { LiveRoute } from './live-route.ts'
+import type { LiveRoute, Parked } from './live-route.ts'
 import type { LiveTarget } from './live-target.ts'
+import { Patience } from './patience.ts'
 import type { RequestTarget } from './request-target.ts'
 import { type ResponseHead, ResponseSyntaxError } from './response-parser.ts'
 import type { ExchangeSink, UpstreamConnection } from './upstream-connection.ts'
@@ -16,7 +17,7 @@ import { CLOSE_1012, FrameBoundary } from './websocket-frames.ts'
  * An upgrade (websocket and others) and the tunnel behind it. It claims its target like any request and counts as in flight until
  * either side ends. A drain closes a websocket with 1012 between two frames (DESIGN.md §9.5).
  */
-export class Tunnel implements ExchangeSink, Traveller {
+export class Tunnel implements ExchangeSink, Traveller, Parked {
   readonly #context: EdgeContext
   readonly #request: IncomingMessage
   readonly #client: Socket
@@ -24,6 +25,7 @@ export class Tunnel implements ExchangeSink, Traveller {
   readonly #early: Buffer
   readonly #startedAt = performance.now()
   readonly #tried: LiveTarget[] = []
+  readonly #patience = new Patience(this)
   #route: LiveRoute | null = null
   #claim: LiveTarget | null = null
   #approach: Approach | null = null
@@ -58,20 +60,30 @@ export class Tunnel implements ExchangeSink, Traveller {
   #wait(route: LiveRoute) {
     const { board } = this.#context
     if (route.isHoldOver || board.parked >= board.parkedMax) return this.#failWith('held')
-    const parked = {
-      proceed: () => (this.#isOver ? undefined : this.start()),
-      refuse: () => (this.#isOver ? undefined : this.#failWith('held')),
-    }
-    route.park(parked)
-    this.#client.once('close', () => route.unpark(parked))
+    route.park(this)
+  }
+
+  /** Whatever was tried before, an instance may have come back there. */
+  proceed(): void {
+    this.#patience.end()
+    if (this.#isOver) return
+    this.#tried.length = 0
+    this.start()
+  }
+
+  refuse(): void {
+    this.#patience.end()
+    if (!this.#isOver) this.#failWith('held')
   }
 
   #attempt(route: LiveRoute) {
     if (!this.#isCounted) route.counters.requests += 1
     this.#isCounted = true
+    this.#patience.begin()
     const claim = this.claimOn(route, [], false)
-    if (claim === null) return this.#failWith(this.#tried.length > 0 ? 'instance-unreachable' : 'no-instance')
-    this.#approach = new Approach(this.#context.board.watchers, this, claim)
+    if (claim !== null) this.#approach = new Approach(this.#context.board.watchers, this, claim)
+    else if (this.#tried.length === 0) this.#failWith('no-instance')
+    else if (!this.#patience.wait(this.#context.board, route)) this.#failWith('instance-unreachable')
   }
 
   findRoute(): LiveRoute | null {
@@ -253,6 +265,8 @@ export class Tunnel implements ExchangeSink, Traveller {
   #end(): void {
     if (this.#isOver && this.#claim === null && this.#instance === null) return
     this.#isOver = true
+    this.#patience.end()
+    this.#route?.unpark(this)
     this.#connection?.destroy()
     this.#connection = null
     this.#instance?.destroy()
