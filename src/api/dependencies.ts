@@ -14,6 +14,7 @@ import type { Notice } from '../store/channels.ts'
 import type { Database } from '../store/database.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
 import type { WebhookProviderName } from '../store/sql/webhooks.ts'
+import type { UploadBudget } from './upload-budget.ts'
 
 /** What arrives on the NOTIFY channel. `null` = some may have been missed: look at the tables. */
 export interface NoticeSource {
@@ -108,6 +109,9 @@ export interface ApiDependencies {
   }
   /** A path on the server's machine: for its administrators alone. Throws SOURCE_REFUSED. */
   readonly isHostPath: (source: Source) => boolean
+  readonly uploadBudget: UploadBudget
+  /** Whether something is wrong that the owner of the server should look at, though it answers. */
+  readonly isDegraded: () => boolean
   /** Throws SOURCE_REFUSED for what could never be fetched. */
   readonly validateSource: (source: Source) => void
   readonly artifacts: {

@@ -168,6 +168,7 @@ function runConfig(run: RunInput, track: Tracker): RunConfig {
     instances: track.value('run.instances', run.instances, defaults.instances),
     cpu: track.value('run.cpu', run.cpu, defaults.cpu),
     memoryMb: track.value('run.memoryMb', run.memoryMb, defaults.memoryMb),
+    diskMb: track.value<number | null>('run.diskMb', run.diskMb, defaults.diskMb ?? null),
     regions: track.list('run.region', run.region, defaults.regions),
     env: track.map('run.env', run.env),
     healthCheck: healthCheck(run.healthCheck, track),

@@ -39,6 +39,8 @@ export const DEFAULTS = deepFreeze({
     instances: 1,
     cpu: 'shared-1x',
     memoryMb: 512,
+    /** As much as the server lets an instance have. */
+    diskMb: null,
     regions: [],
     env: {},
     healthCheck: null,

@@ -4,6 +4,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { LogLevel } from '../core/log.ts'
 import { ACCESS_SETTING_DEFINITIONS, type AccessSettings } from './access-settings.ts'
 import { CONTAINER_SETTING_DEFINITIONS, type ContainerSettings } from './container-settings.ts'
+import { DISK_SETTING_DEFINITIONS, type DiskSettings } from './disk-settings.ts'
 import { EDGE_SETTING_DEFINITIONS, type EdgeSettings } from './edge-settings.ts'
 import { HOOK_SETTING_DEFINITIONS, type HookSettings } from './hook-settings.ts'
 import type { ListenAddress } from './listen-address.ts'
@@ -20,6 +21,7 @@ export interface Settings
     ContainerSettings,
     HookSettings,
     SourceSettings,
+    DiskSettings,
     RegistrySettings,
     EdgeSettings {
   /** PostgreSQL to use; null = the embedded one. Holds a password: never log it (I8). */
@@ -208,6 +210,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     default: () => 'auto',
   },
   ...CONTAINER_SETTING_DEFINITIONS,
+  ...DISK_SETTING_DEFINITIONS,
   ...REGISTRY_SETTING_DEFINITIONS,
   ...EDGE_SETTING_DEFINITIONS,
   ...SCAN_SETTING_DEFINITIONS,

@@ -176,6 +176,12 @@ export const ERRORS = {
     exit: 4,
     hint: 'Free space on the volume of the data directory; `shiplock doctor` shows what uses it.',
   },
+  DISK_LIMIT: {
+    actor: 'user',
+    http: 507,
+    exit: 3,
+    hint: 'Write less, or elsewhere, or ask whoever runs the server for more; docs/operations.md says what bounds what.',
+  },
   SERVER_UNREACHABLE: { actor: 'retry', http: 503, exit: 4, hint: 'Start one with `shiplock server`, or set SHIPLOCK_URL.' },
   FENCED: { actor: 'retry', http: 409, exit: 4, hint: 'Another worker owns this now; nothing was changed.' },
   INTERNAL: { actor: 'us', http: 500, exit: 4, hint: 'Please report this with the server log.' },

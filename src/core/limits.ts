@@ -10,6 +10,29 @@ export const LIMITS = {
   /** Pool of one server; the embedded PostgreSQL takes more. */
   databaseConnections: 16,
   diskFreeBytesMin: 512 * MiB,
+  // ── what tenants write
+  /** What one instance may write besides its artifact. A setting and run.diskMb may change it. */
+  instanceDiskBytes: 10_240 * MiB,
+  /** Kept free for the database and the edge; a tenth of the volume where that is less. A setting may change it. */
+  diskReserveBytes: 512 * MiB,
+  /** The next look at a volume comes before a writer of this speed could have used up what is above the reserve. */
+  diskBytesPerSecond: 4096 * MiB,
+  diskFilesPerSecond: 500_000,
+  diskLookMinMs: 20,
+  diskLookMaxMs: 1 * SECOND,
+  /** Who may be over a limit is asked again when a volume has taken in so much more. */
+  diskSweepBytes: 16 * MiB,
+  diskSweepFiles: 1000,
+  /** Every writer is measured so often although nothing tells that it grew. */
+  diskPatrolMs: 10 * MINUTE,
+  /** Of one measurement; one that takes longer tells nothing. */
+  diskMeasureMs: 20 * SECOND,
+  /** Pause between two attempts to make room that found nobody to stop. */
+  diskRelieveMs: 5 * SECOND,
+  /** Free inodes below which whoever makes files is stopped; a twentieth of the volume's where that is less. */
+  diskReserveFiles: 20_000,
+  /** Uploads of one project that are kept or on their way in. A setting may change it. */
+  projectUploadBytes: 4096 * MiB,
   leaseMs: 10 * SECOND,
   heartbeatMs: 3 * SECOND,
   queuePollMs: 1 * SECOND,
@@ -58,6 +81,7 @@ export const LIMITS = {
   verifyAttempts: 10,
   restartBackoffMaxMs: 60 * SECOND,
   /** What `shiplock-once` recorded for a deployment stays this long after its last instance. */
+  onceBytes: 16 * MiB,
   onceKeptMs: 60 * MINUTE,
   eventDataBytes: 32 * KiB,
   keyRotationPeriodMs: 5 * SECOND,

@@ -50,6 +50,7 @@ export const EVENT_MEANINGS = {
   'instance.ready': 'It passed its readiness check.',
   'instance.replaced': 'It did not become ready; another one is tried.',
   'instance.exited': 'It ended by itself.',
+  'instance.disk_limit': 'It was stopped for what it wrote to the disk; the message says how much, and what bounds it.',
   'instance.unhealthy': 'Its health check fails, or a further one did not become ready.',
   'instance.restarted': 'It was started again and serves.',
   'instance.recovered': 'It passes its health check again and serves.',

@@ -79,6 +79,8 @@ export interface RunConfig {
   readonly instances: number
   readonly cpu: CpuClass
   readonly memoryMb: number
+  /** null, and left out by earlier versions = as much as the server lets one have. */
+  readonly diskMb?: number | null
   readonly regions: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly healthCheck: HealthCheck | null

@@ -92,6 +92,7 @@ export async function instanceSpec(
     env: await instanceVariables(dependencies, db, { target, deployment, release, config: release.config }),
     cpu: run.cpu,
     memoryMb: run.memoryMb,
+    diskMb: run.diskMb ?? null,
     ociRuntime: run.ociRuntime,
     stopTimeoutMs: deploy.stopTimeoutMs,
   }

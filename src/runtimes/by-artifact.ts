@@ -1,3 +1,4 @@
+import type { DiskWriter } from '../core/disk-writer.ts'
 import { isShiplockError } from '../core/errors.ts'
 import type { Artifact } from '../domain/deployment.ts'
 import type { InstanceId } from '../domain/ids.ts'
@@ -127,6 +128,11 @@ export class ByArtifactRuntime implements Runtime {
     const [first, second] = this.#both(id)
     await first.removeTask(id, fence)
     await second?.removeTask(id, fence)
+  }
+
+  async diskWriters(): Promise<readonly DiskWriter[]> {
+    const images = this.#isReachable() ? await this.#images.diskWriters?.() : []
+    return [...((await this.#trees.diskWriters?.()) ?? []), ...(images ?? [])]
   }
 
   /** Who has it keeps it, whatever the settings say by now. */

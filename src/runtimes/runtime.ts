@@ -1,3 +1,4 @@
+import type { DiskWriter } from '../core/disk-writer.ts'
 import type { Artifact } from '../domain/deployment.ts'
 import type { DeploymentId, EnvironmentId, InstanceId, ProjectId, ReleaseId, ServiceEnvironmentId } from '../domain/ids.ts'
 import type { CpuClass } from '../domain/service-config.ts'
@@ -64,6 +65,8 @@ export interface InstanceSpec {
   readonly env: Readonly<Record<string, string>>
   readonly cpu: CpuClass
   readonly memoryMb: number
+  /** With its copy of the artifact and its log; null = as much as the server lets one have. */
+  readonly diskMb?: number | null
   readonly ociRuntime: string | null
   /** SIGTERM to SIGKILL. */
   readonly stopTimeoutMs: number
@@ -88,6 +91,8 @@ export interface TaskResult {
   readonly exitCode: number | null
   readonly timedOut: boolean
   readonly tookMs: number
+  /** Why it was ended for what it wrote to the disk. */
+  readonly overDisk?: string | null
   /** True when this call found a finished run and ran nothing. */
   readonly found: boolean
 }
@@ -111,6 +116,8 @@ export type InstanceStatus =
       readonly exitCode: number | null
       readonly signal: string | null
       readonly outOfMemory: boolean
+      /** Why it was ended for what it wrote to the disk; what it wrote is gone. */
+      readonly overDisk?: string | null
       /** True when `stop` ended it. */
       readonly stopped: boolean
       readonly exitedAt: string | null
@@ -185,4 +192,6 @@ export interface Runtime {
   runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal, letGo?: AbortSignal): Promise<TaskResult>
   /** Removes what a task left, its recorded result too. */
   removeTask(id: string, fence: number): Promise<void>
+  /** Everything of it that writes to a disk of this host or keeps what it wrote there; left out where the disk is not this host's. */
+  diskWriters?(): Promise<readonly DiskWriter[]>
 }

@@ -1,4 +1,5 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { ARGUMENTS_DESCRIPTOR, FILTER_DESCRIPTOR } from './sandbox-scripts.ts'
 
@@ -10,6 +11,8 @@ export interface Toolbox {
   readonly userNamespace: boolean
   /** File with the filter of system calls; null = there is none for this machine. */
   readonly filter: string | null
+  /** Whether this bwrap can bound what it keeps in memory as files (0.7 on). */
+  readonly sizes?: boolean
   /** Host paths shown read only under the same name. */
   readonly readOnly: readonly string[]
 }
@@ -19,8 +22,11 @@ export interface BubblewrapView {
   readonly mountPoint: string
   readonly mounts: readonly { readonly source: string; readonly target: string; readonly writable: boolean }[]
   readonly workingDirectory: string
+  /** Files in memory are bounded like the memory itself, also where the host can't limit that; null = half of the host's. */
+  readonly memoryMb?: number | null
 }
 
+const MiB = 1024 ** 2
 /** Files of /etc that ordinary programs need; the rest of it (shadow, keys, other services' settings) stays out of sight. */
 const ETC = [
   'resolv.conf',
@@ -86,13 +92,15 @@ export function bubblewrapArguments(tools: Toolbox, view: BubblewrapView): reado
   for (const path of ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/opt', ...ETC, ...tools.readOnly])
     args.readOnly(path)
   // Mounted after the list above, so that nothing in it can cover them.
-  args.push('--proc', '/proc', '--dev', '/dev', '--perms', '1777', '--tmpfs', '/tmp', '--perms', '1777', '--tmpfs', '/dev/shm')
+  args.push('--proc', '/proc', '--dev', '/dev', '--perms', '0755', '--dir', '/run')
+  const bytes = (view.memoryMb ?? Math.floor(totalmem() / 2 / MiB)) * MiB
+  const size = tools.sizes === true ? ['--size', String(bytes)] : []
+  for (const path of ['/tmp', '/dev/shm', '/var/tmp']) args.push('--perms', '1777', ...size, '--tmpfs', path)
   for (const name of HIDDEN_FILES) if (existsSync(`/proc/${name}`)) args.push('--ro-bind', '/dev/null', `/proc/${name}`)
   for (const name of HIDDEN_DIRECTORIES) {
     const path = `/proc/${name}`
     if (existsSync(path)) args.push('--perms', '0555', '--tmpfs', path, '--remount-ro', path)
   }
-  args.push('--perms', '0755', '--dir', '/run', '--perms', '1777', '--dir', '/var/tmp')
   for (const mount of view.mounts) args.bind(mount.writable ? '--bind' : '--ro-bind', mount.source, mount.target)
   args.bind('--bind', view.directory, view.mountPoint)
   args.push('--chdir', join(view.mountPoint, view.workingDirectory))

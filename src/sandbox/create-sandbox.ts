@@ -87,7 +87,11 @@ async function findBubblewrap({ setpriv, isRoot, filter, memory }: Host): Promis
   candidates.push({ bwrap, setpriv: null, userNamespace: true, filter, readOnly })
   // A kernel without filters is no reason to go without a file system view.
   const unfiltered = filter === null ? [] : candidates.map((tools) => ({ ...tools, filter: null }))
-  for (const tools of [...candidates, ...unfiltered]) if (await works(tools, memory)) return tools
+  for (const tools of [...candidates, ...unfiltered]) {
+    if (!(await works(tools, memory))) continue
+    const sized = { ...tools, sizes: true }
+    return (await works(sized, memory)) ? sized : tools
+  }
   return null
 }
 

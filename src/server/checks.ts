@@ -13,6 +13,7 @@ import type { EngineDependencies } from '../engine/dependencies.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { diagnoseEmbedded } from '../store/embedded/diagnose.ts'
+import { whyShort } from './compose-disk.ts'
 import { composeEngine } from './compose-engine.ts'
 import { composeScanner } from './compose-scanner.ts'
 import { DiskWatch } from './disk-watch.ts'
@@ -76,6 +77,11 @@ async function diskFinding(settings: Settings, engineRoot: string | null): Promi
   const directory = settings.dataDirectory
   const { bavail, bsize } = await statfs(directory)
   const summary = `${((bavail * bsize) / 1024 ** 3).toFixed(1)} GiB free at ${directory}`
+  const short = await whyShort(settings)
+  if (short !== null) {
+    const hint = 'Free space on that volume: whoever fills it of the projects is stopped, so something else may have. `shiplock gc` helps.'
+    return finding('disk', 'failed', short, hint)
+  }
   const why = await new DiskWatch(settings.diskMark, async () => (engineRoot === null ? [directory] : [directory, engineRoot])).whyFull()
   return why === null
     ? finding('disk', 'ok', summary)

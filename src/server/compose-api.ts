@@ -1,4 +1,5 @@
 import type { ApiDependencies } from '../api/dependencies.ts'
+import { UploadBudget } from '../api/upload-budget.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
@@ -14,6 +15,7 @@ import { walkTree } from '../core/walk-tree.ts'
 import { hostFor } from '../domain/host-name.ts'
 import type { Edge } from '../edge/edge.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
+import type { DiskGuard } from '../engine/disk-guard.ts'
 import { explainRollback } from '../engine/explain-rollback.ts'
 import { instanceOutput } from '../engine/instance-output.ts'
 import type { KeyRotation } from '../engine/key-rotation.ts'
@@ -24,7 +26,9 @@ import { hostOf, parseGitAddress } from '../sources/git-address.ts'
 import { readHostKeys } from '../sources/host-keys.ts'
 import type { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
+import { sumUploads } from '../store/sql/uploads.ts'
 import { checkParts } from './checks.ts'
+import { whyShort } from './compose-disk.ts'
 import { composeGarbage } from './compose-garbage.ts'
 import { composeHooks } from './compose-hooks.ts'
 import { DEFAULT_NAMES } from './default-names.ts'
@@ -50,6 +54,7 @@ export function composeApi(
     rotation: KeyRotation
     sender: SenderDependencies
     disk: DiskWatch
+    guard: DiskGuard
     isWorking: () => boolean
   },
 ): ApiDependencies {
@@ -71,6 +76,12 @@ export function composeApi(
     hostFor: (names) => hostFor(names, DEFAULT_NAMES, settings.domain),
     uploads: parts.uploads,
     isHostPath: (source) => source.kind === 'git' && parseGitAddress(source.url).protocol === 'file',
+    uploadBudget: new UploadBudget({
+      maxBytes: settings.projectUploadMb * 1024 ** 2,
+      keptBytes: (project) => sumUploads(engine.database, project),
+      whyFull: () => whyShort(settings),
+    }),
+    isDegraded: () => parts.guard.shortage !== null,
     validateSource: (source) => {
       const fetcher = drivers.sources[source.kind]
       if (fetcher === null) throw toShiplockError(new Error(`this server takes no source of kind ${source.kind}`))

@@ -5,6 +5,7 @@ import { resolveImage, resolveService } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { guardRegistries } from '../container-engine/guarded-engine.ts'
+import type { DiskRegistry } from '../core/disk-writer.ts'
 import type { ForeignPrograms } from '../core/foreign-programs.ts'
 import type { HostGuard } from '../core/host-guard.ts'
 import type { Logger } from '../core/log.ts'
@@ -40,11 +41,19 @@ export function composeDrivers(
     /** Of this server and its node: no source lies in or around them. */
     ownDirectories: readonly string[]
     memory: MemoryDirectory
+    /** Who guards the disk. */
+    registry: DiskRegistry
   },
 ): Drivers {
   const data = settings.dataDirectory
   const { runtime, sandbox, caches, containerEngine } = parts
-  const recipes = composeRecipes(settings, logger, { sandbox, caches, containerEngine, imageOwner: parts.imageOwner })
+  const recipes = composeRecipes(settings, logger, {
+    sandbox,
+    caches,
+    containerEngine,
+    imageOwner: parts.imageOwner,
+    registry: parts.registry,
+  })
   const guarded = containerEngine === null ? null : guardRegistries(containerEngine, parts.hosts, trustedRegistries(settings))
   const images = guarded === null ? null : composeImages(settings, guarded, parts.imageOwner, parts.memory)
   return {

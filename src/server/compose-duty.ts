@@ -27,7 +27,7 @@ import type { Stops } from './stop-order.ts'
 
 /** Everything that happens by itself, in the order in which it begins; one server of a node does it at a time. */
 export async function composeDuty(settings: Settings, opened: OpenEngine, stops: Stops) {
-  const { engine, front, sandbox, trees, beginContainers } = opened
+  const { engine, front, sandbox, trees, beginContainers, guard } = opened
   const { database, owner, logger } = engine
   const worker = new Worker(engine)
   const notices = await openNotices(database, (payload) => worker.onNotice(payload))
@@ -55,6 +55,7 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
       { start: () => sandbox.open(), stop: async () => {} },
       { start: () => trees.open(), stop: async () => trees.close() },
       { start: () => beginContainers(), stop: async () => {} },
+      guard,
       { start: () => front.start(), stop: () => front.stop() },
       ...[worker, new HealthMonitor(engine), createReconciler(engine), new Scaler(engine), remover, createReaper(engine)],
       ...[decider, createHeadChecker(triggers), createTriggerUpkeep(triggers), createPreviewSweep(triggers), ...createSenders(sender)],

@@ -9,6 +9,7 @@ import { createRuntimeLayers } from '../builders/recipe/runtime-layer-store.ts'
 import type { RuntimeLayers } from '../builders/runtime-layers.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
+import type { DiskRegistry } from '../core/disk-writer.ts'
 import type { Logger } from '../core/log.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { TenantUsers } from '../sandbox/tenant-users.ts'
@@ -22,6 +23,7 @@ export function composeRecipes(
     readonly caches: BuildCaches
     readonly containerEngine: ContainerEngine | null
     readonly imageOwner: string
+    readonly registry: DiskRegistry
   },
 ): {
   readonly builder: Builder
@@ -34,6 +36,7 @@ export function composeRecipes(
   const limits = buildLimits({
     cpus: settings.buildCpus,
     diskBytes: settings.buildDiskMb * 1024 ** 2,
+    registry: parts.registry,
     ...(settings.buildMemoryMb === null ? {} : { memoryMb: settings.buildMemoryMb }),
   })
   // Sources and caches are mounted into build containers, so the engine must see the files of this host.

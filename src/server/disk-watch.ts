@@ -10,6 +10,7 @@ export class DiskWatch implements DiskRoom {
   readonly #paths: () => Promise<readonly string[]>
   /** Set once the engine is put together. */
   relieve: (deployment: DeploymentId | null) => Promise<unknown> = async () => {}
+  overProject: (deployment: DeploymentId) => Promise<string | null> = async () => null
 
   constructor(mark: DiskMark, paths: () => Promise<readonly string[]>) {
     this.#mark = mark

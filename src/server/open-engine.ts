@@ -13,6 +13,7 @@ import { createConfinedPrograms } from '../sandbox/confined-programs.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
 import { createUploadStore } from '../sources/upload.ts'
 import type { Drivers } from '../stages/stage.ts'
+import { composeDiskGuard, whyProjectFull } from './compose-disk.ts'
 import { composeDrivers } from './compose-drivers.ts'
 import { composeEdge } from './compose-edge.ts'
 import { composeEngine, composeRuntime } from './compose-engine.ts'
@@ -49,19 +50,23 @@ export async function openEngine(
   const front = composeEdge(settings, logger, database)
   const { edge } = front
   const uploads = createUploadStore({ directory: join(shared, 'uploads') })
-  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, memory, logger })
+  const { instanceDiskMb } = settings
+  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, memory, logger, instanceDiskMb })
   const containerEngine = await composeEngine(settings)
   const { runtime, containers, ...engineParts } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
   stops.set('container engine', () => engineParts.stop())
   const caches = createBuildCaches({ directory: join(shared, 'work', 'cache'), bytesMax: settings.buildCacheMb * 1024 ** 2, logger })
   const images =
     containerEngine === null || containers === null ? null : createEngineImageStore(containerEngine, containers.owner, containers)
+  const engineRoot = async () => (await images?.root().catch(() => null)) ?? null
   const disk = new DiskWatch(settings.diskMark, async () => {
-    const root = (await images?.root().catch(() => null)) ?? null
+    const root = await engineRoot()
     return root === null ? [shared] : [shared, root]
   })
+  disk.overProject = (deployment) => whyProjectFull(settings, database, deployment)
+  const guard = composeDiskGuard(settings, logger, { database, runtime, engineRoot })
   const imageOwner = containers?.owner ?? ''
-  const outside = { programs, hosts, ownDirectories: [ownDirectory, shared], memory }
+  const outside = { programs, hosts, ownDirectories: [ownDirectory, shared], memory, registry: guard }
   const made = composeDrivers(settings, logger, { sandbox, edge, uploads, runtime, caches, containerEngine, imageOwner, ...outside })
   const layerImages = async () => {
     const layers = [...(await caches.list()), ...((await made.runtimeLayers?.list()) ?? [])]
@@ -96,5 +101,6 @@ export async function openEngine(
     beginContainers: engineParts.begin,
     caches,
     disk,
+    guard,
   }
 }

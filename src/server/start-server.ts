@@ -44,7 +44,7 @@ async function assemble(settings: Settings, logger: Logger, stops: Stops): Promi
   const { database, embedded, node, keyring, rotation } = identity
   const local: Settings = { ...settings, dataDirectory: node.directory, edgeListen: node.edgeListen }
   const opened = await openEngine(local, logger, identity, stops, data)
-  const { front, sandbox, memory, programs, hosts, uploads, caches, containerEngine, disk } = opened
+  const { front, sandbox, memory, programs, hosts, uploads, caches, containerEngine, disk, guard } = opened
   const { duty, ending, notices, sender } = await composeDuty(local, opened, stops)
   const parts = {
     notices,
@@ -60,6 +60,7 @@ async function assemble(settings: Settings, logger: Logger, stops: Stops): Promi
     rotation,
     sender,
     disk,
+    guard,
   }
   const forApi = composeApi(local, opened.engine, { ...parts, isWorking: () => duty.isWorking })
   const apiServer = createApiServer(settings.apiListen, createApi(forApi), { announceIn: data, trustedProxies: settings.trustedProxies })

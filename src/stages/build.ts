@@ -42,8 +42,14 @@ export const build: Stage = {
   },
 }
 
-/** Above the mark nothing new is built; what serves needs the rest of the disk. */
+/** A project that keeps too much, or a volume above the mark: nothing new is built; what serves needs the rest of the disk. */
 async function assertRoom({ drivers, deployment }: StageContext): Promise<void> {
+  const over = (await drivers.disk?.overProject?.(deployment.id)) ?? null
+  if (over !== null) {
+    throw new ShiplockError('DISK_LIMIT', `nothing more is built for this project: ${over}`, {
+      hint: 'Lower `retention` or remove services that are not needed, or ask for a larger SHIPLOCK_PROJECT_DISK_MB. What serves goes on.',
+    })
+  }
   const reason = (await drivers.disk?.makeRoom(deployment.id)) ?? null
   if (reason !== null) {
     throw new ShiplockError('DISK_FULL', `nothing is built while ${reason}`, {

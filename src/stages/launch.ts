@@ -7,7 +7,7 @@ import { configOf } from './build.ts'
 import { logTailOf } from './instance-labels.ts'
 import { done, type Stage, type StageContext, type StageEvent } from './stage.ts'
 import { describeInitFailures, startInstance } from './start-instance.ts'
-import { describeExit, waitReady } from './wait-ready.ts'
+import { describeExit, isOverDisk, waitReady } from './wait-ready.ts'
 
 /**
  * Starts the planned instances beside the live ones, in parallel. Their rows were written when the stage was entered, so nothing real
@@ -44,7 +44,8 @@ async function start(context: StageContext, instance: Instance): Promise<Started
   const { status, warnings } = await startAndWarn(context, instance)
   if (status.state !== 'running') {
     const tail = await logTailOf(context, instance.id, LIMITS.errorLogTailLines)
-    throw new ShiplockError('LAUNCH_FAILED', `${describeExit(status)} right after its start`, { details: { logTail: tail } })
+    const code = isOverDisk(status) ? 'DISK_LIMIT' : 'LAUNCH_FAILED'
+    throw new ShiplockError(code, `${describeExit(status)} right after its start`, { details: { logTail: tail } })
   }
   const message = `instance ${instance.index} started on ${status.address.host}:${status.address.port}`
   context.log('engine', message)

@@ -40,6 +40,7 @@ export const releaseCommand: Stage = {
     )
     context.crashPoint('release-command.done-not-recorded')
     const took = `${(result.tookMs / 1000).toFixed(1)} s`
+    if (result.overDisk) throw new ShiplockError('DISK_LIMIT', `the release command was stopped after ${took}: ${result.overDisk}`)
     if (result.exitCode !== 0) {
       const how = result.timedOut
         ? `took longer than ${config.deploy.releaseCommandTimeoutMs / 1000} s`

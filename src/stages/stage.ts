@@ -45,6 +45,8 @@ export interface ReadConfig {
 export interface DiskRoom {
   /** Clears up first where that may help; then why there is no room, null = there is. `deployment`: the one that is about to build. */
   makeRoom(deployment: DeploymentId | null): Promise<string | null>
+  /** Why the project of that deployment may keep nothing more, whatever room there is; null = it may. */
+  overProject?(deployment: DeploymentId): Promise<string | null>
 }
 
 /** Everything outside that a stage may act on. */

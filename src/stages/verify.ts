@@ -79,7 +79,8 @@ async function notReady(
   const findings = await context.drivers.runtime.diagnose(instance.id).catch(() => [])
   for (const finding of findings) context.log('engine', `instance ${instance.index}: ${finding}`)
   const message = [`instance ${instance.index}: ${readiness.reason}`, ...findings].join('; ')
-  return new ShiplockError(readiness.exited ? 'LAUNCH_FAILED' : 'NOT_READY', message, { details: { logTail, attempts } })
+  const code = readiness.overDisk ? 'DISK_LIMIT' : readiness.exited ? 'LAUNCH_FAILED' : 'NOT_READY'
+  return new ShiplockError(code, message, { details: { logTail, attempts } })
 }
 
 /** Replacements that a crash left are found by their derived ids; the newest that exists is the current one. */

@@ -7,7 +7,13 @@ import { probeOnce } from './probe.ts'
 
 export type Readiness =
   | { readonly ready: true; readonly attempts: readonly ProbeAttempt[]; readonly address: { readonly host: string; readonly port: number } }
-  | { readonly ready: false; readonly attempts: readonly ProbeAttempt[]; readonly reason: string; readonly exited: boolean }
+  | {
+      readonly ready: false
+      readonly attempts: readonly ProbeAttempt[]
+      readonly reason: string
+      readonly exited: boolean
+      readonly overDisk?: boolean
+    }
 
 /** Pauses between probes begin with this (DESIGN.md §10) and grow to `retryPeriodMs`. */
 const FIRST_PAUSE_MS = 5
@@ -39,7 +45,7 @@ export async function waitReady(
     const deadline = begun + check.failureTimeoutMs
     for (;;) {
       const status = await runtime.inspect(instance.id)
-      if (status.state !== 'running') return { ready: false, attempts, reason: describeExit(status), exited: true }
+      if (status.state !== 'running') return notReadyAfter(status, attempts)
       const left = Math.max(LAST_ATTEMPT_MS, deadline - clock.monotonic())
       const timeoutMs = Math.round(Math.min(check.attemptTimeoutMs, left))
       const attempt = await probeOnce({
@@ -65,17 +71,26 @@ export async function waitReady(
   } catch (error) {
     outside.signal.throwIfAborted()
     if (exit === null) throw error
-    return { ready: false, attempts, reason: describeExit(exit), exited: true }
+    return notReadyAfter(exit, attempts)
   } finally {
     ended.abort()
     await watch
   }
 }
 
+function notReadyAfter(status: InstanceStatus, attempts: readonly ProbeAttempt[]): Readiness {
+  return { ready: false, attempts, reason: describeExit(status), exited: true, overDisk: isOverDisk(status) }
+}
+
+export function isOverDisk(status: InstanceStatus): boolean {
+  return status.state === 'exited' && Boolean(status.overDisk)
+}
+
 /** How an instance ended, in one clause. */
 export function describeExit(status: InstanceStatus): string {
   if (status.state === 'missing') return 'the instance is gone'
   if (status.state === 'running') return 'the instance is running'
+  if (status.overDisk) return `the instance was stopped: ${status.overDisk}`
   if (status.outOfMemory) return 'the instance was killed: out of memory (raise run.memoryMb)'
   if (status.signal !== null) return `the instance was ended by ${status.signal}`
   return status.exitCode === null

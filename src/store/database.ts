@@ -79,11 +79,12 @@ export class DatabaseError extends ShiplockError implements DatabaseErrorFacts {
   }
 }
 
+/** A disk that is full has room again once whoever filled it was stopped, or somebody cleared up. */
+const TRANSIENT: ReadonlySet<DatabaseFault> = new Set<DatabaseFault>(['unavailable', 'connection-lost', 'conflict', 'disk-full'])
+
 /** True when the same work may succeed later with nothing changed. Whether it may be done AGAIN is `isOutcomeUnknown`'s matter. */
 export function isTransient(error: unknown): error is DatabaseError {
-  return (
-    error instanceof DatabaseError && (error.fault === 'unavailable' || error.fault === 'connection-lost' || error.fault === 'conflict')
-  )
+  return error instanceof DatabaseError && TRANSIENT.has(error.fault)
 }
 
 /** True for a violation of the constraint (any, when no name is given). */

@@ -58,7 +58,6 @@ describe('withRetry', () => {
   test.each([
     ['a constraint', error({ fault: 'constraint' })],
     ['a wrong password', error({ fault: 'refused' })],
-    ['a full disk', error({ fault: 'disk-full' })],
     ['a slow statement', error({ fault: 'timeout' })],
     ['anything that is not the database’s', new Error('bug')],
   ])('does not repeat after %s', async (_, failure) => {

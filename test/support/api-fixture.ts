@@ -6,6 +6,7 @@ import { ensureAdminToken } from '../../src/api/admin-token.ts'
 import { type ApiServer, createApiServer } from '../../src/api/api-server.ts'
 import { createApi } from '../../src/api/create-api.ts'
 import type { ApiDependencies, InstanceOutput, InstanceOutputOptions } from '../../src/api/dependencies.ts'
+import { UploadBudget } from '../../src/api/upload-budget.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { ShiplockError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/log.ts'
@@ -77,6 +78,8 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
       `${[service, ...(environment === 'production' ? [] : [environment]), ...(project === 'default' ? [] : [project])].join('-')}.localhost`,
     uploads: { receive: receiveInMemory },
     isHostPath: (source) => source.kind === 'git' && source.url.startsWith('file:'),
+    uploadBudget: new UploadBudget({ maxBytes: 1024 ** 3, keptBytes: async () => 0, whyFull: async () => null }),
+    isDegraded: () => false,
     validateSource: (source) => {
       if (source.kind === 'git' && source.url.startsWith('-')) throw new ShiplockError('SOURCE_REFUSED', 'the URL begins with a dash')
     },

@@ -29,7 +29,7 @@ export const deploymentHandlers: Handlers<
     const cut = new AbortController()
     const share = uploads.open({ project }, 1, () => cut.abort(tooManyUploads(project)))
     const { digest, bytes } = await dependencies.uploads
-      .receive(incoming, { signal: AbortSignal.any([signal, cut.signal]) })
+      .receive(dependencies.uploadBudget.meter(project, incoming), { signal: AbortSignal.any([signal, cut.signal]) })
       .finally(() => share.close())
     await dependencies.database.transaction((tx) => recordUpload(tx, { project, environment: access.grant.environment }, { digest, bytes }))
     tell({ bytes }, { target: digest })

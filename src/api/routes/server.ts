@@ -6,7 +6,7 @@ import { type Handlers, STREAMED } from '../route-context.ts'
 export const serverHandlers: Handlers<'getHealth' | 'getServer' | 'getOpenApi'> = {
   getHealth: async (_request, { dependencies, health }) => {
     await health.assertWell()
-    return { status: 'ok', version: dependencies.version }
+    return { status: dependencies.isDegraded() ? 'degraded' : 'ok', version: dependencies.version }
   },
 
   getServer: async (_request, { dependencies, startedAt, access }) => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { DiskRegistry } from '../../core/disk-writer.ts'
 import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import { type CommandPlace, type ConfinedRunOptions, type ConfinedRunResult, runConfined } from './confined-run.ts'
@@ -15,6 +16,22 @@ export interface BuildLimits {
   readonly cpus: number | null
   readonly memoryMb: number | null
   readonly diskBytes: number
+  /** Who guards the volume; null = each build looks after itself. */
+  readonly registry: DiskRegistry | null
+}
+
+/** What the watch over a sandbox's disk has to know of it. */
+export function diskOf(
+  { sandbox, tenant, limits }: { readonly sandbox: Sandbox; readonly tenant: Tenant; readonly limits: BuildLimits },
+  name: string,
+) {
+  return {
+    bytesMax: limits.diskBytes,
+    registry: limits.registry,
+    name,
+    projectId: tenant.projectId,
+    processes: () => sandbox.processes(name),
+  }
 }
 
 export interface BuildSandboxOptions {
@@ -51,7 +68,7 @@ export class BuildSandbox implements CommandPlace {
     this.#name = sandboxName(options.key)
     this.directory = join(options.workDirectory, 'build')
     this.sourceDirectory = join(this.directory, 'source')
-    this.#disk = new DiskWatch({ own: this.directory, shared: options.toolCacheDirectory, bytesMax: options.limits.diskBytes })
+    this.#disk = new DiskWatch({ own: this.directory, shared: options.toolCacheDirectory, ...diskOf(options, this.#name) })
   }
 
   /** Makes the directories, with an empty source. */

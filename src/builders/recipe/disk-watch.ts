@@ -1,7 +1,9 @@
 import { statfs } from 'node:fs/promises'
-import { runCommand } from '../../core/exec.ts'
+import { bytesWritten, measureDisk, signalProcesses, usage } from '../../core/disk-use.ts'
+import type { DiskRegistry, DiskWriter } from '../../core/disk-writer.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { formatBytes } from './format-bytes.ts'
+import { formatBytes } from '../../domain/format-bytes.ts'
+import type { ProjectId } from '../../domain/ids.ts'
 
 export interface DiskWatchOptions {
   /** What belongs to the build alone: all of it counts. */
@@ -9,6 +11,12 @@ export interface DiskWatchOptions {
   /** Shared with other builds: what is added while this one runs counts. null = none. */
   readonly shared: string | null
   readonly bytesMax: number
+  /** Who guards the volume and may end this build for its sake; null, the default = the reserve is this one's matter. */
+  readonly registry?: DiskRegistry | null
+  /** Of the build, for the registry. */
+  readonly name?: string
+  readonly projectId?: ProjectId
+  readonly processes?: () => readonly number[]
   /** Bytes that must stay free on the volume. */
   readonly reserveBytes?: number
   readonly pollMs?: number
@@ -32,6 +40,7 @@ export class DiskWatch {
   #timer: NodeJS.Timeout | null = null
   #measuring: Promise<void> = Promise.resolve()
   #startedAt = 0
+  #takeOff: (() => void) | null = null
 
   constructor(options: DiskWatchOptions) {
     this.#options = options
@@ -52,6 +61,7 @@ export class DiskWatch {
 
   start(): void {
     this.#startedAt = performance.now()
+    this.#takeOff ??= this.#options.registry?.add(this.#writer()) ?? null
     this.#schedule(this.#options.pollMs ?? LIMITS.buildDiskPollMs)
   }
 
@@ -59,6 +69,8 @@ export class DiskWatch {
   async stop(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
+    this.#takeOff?.()
+    this.#takeOff = null
     await this.#measuring
     if (performance.now() - this.#startedAt >= UNSEEN_MS) await this.#look()
   }
@@ -76,11 +88,10 @@ export class DiskWatch {
 
   async #look(): Promise<void> {
     if (this.#reason !== null) return
-    const { own, shared, bytesMax, reserveBytes = LIMITS.buildDiskReserveBytes } = this.#options
-    const [ownBytes = 0, sharedBytes = 0] = await usage(shared === null ? [own] : [own, shared])
-    const used = ownBytes + Math.max(0, sharedBytes - this.#sharedBefore)
+    const { own, bytesMax, registry = null, reserveBytes = LIMITS.buildDiskReserveBytes } = this.#options
+    const used = await this.#used()
     if (used > bytesMax) this.#reason = `it uses ${formatBytes(used)} on disk, its limit is ${formatBytes(bytesMax)}`
-    else {
+    else if (registry === null) {
       const { bavail, bsize } = await statfs(own)
       const free = bavail * bsize
       if (free < reserveBytes) {
@@ -89,15 +100,33 @@ export class DiskWatch {
     }
     if (this.#reason !== null) this.#exceeded.abort(new Error(this.#reason))
   }
-}
 
-/** Bytes on disk below each directory, hard links counted once. What vanishes meanwhile is left out. */
-export async function usage(directories: readonly string[]): Promise<number[]> {
-  const result = await runCommand('/usr/bin/env', ['du', '-sk', ...directories], { env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' } })
-  const sizes = result.stdout.split('\n').flatMap((line) => {
-    const [, kib, path] = /^(\d+)\s+(.*)$/.exec(line) ?? []
-    return kib === undefined ? [] : [[path, Number(kib) * 1024] as const]
-  })
-  const found = new Map(sizes)
-  return directories.map((directory) => found.get(directory) ?? 0)
+  async #used(): Promise<number> {
+    const { own, shared } = this.#options
+    const [ownBytes = 0, sharedBytes = 0] = await usage(shared === null ? [own] : [own, shared])
+    return ownBytes + Math.max(0, sharedBytes - this.#sharedBefore)
+  }
+
+  #writer(): DiskWriter {
+    const { own, name = own, projectId = '' as ProjectId, processes = () => [] } = this.#options
+    return {
+      id: name,
+      projectId,
+      place: 'data',
+      // Held to its own limit by the looks here.
+      limitBytes: null,
+      isRunning: true,
+      written: () => bytesWritten(processes()),
+      pause: () => signalProcesses(processes, 'SIGSTOP'),
+      resume: () => signalProcesses(processes, 'SIGCONT'),
+      measure: async () => {
+        const [bytes, { files, bytes: all }] = await Promise.all([this.#used(), measureDisk([own], processes())])
+        return { bytes: Math.max(bytes, all), files }
+      },
+      end: async (reason) => {
+        this.#reason ??= reason
+        this.#exceeded.abort(new Error(reason))
+      },
+    }
+  }
 }

@@ -1,7 +1,7 @@
 import { LIMITS } from '../../core/limits.ts'
+import { formatBytes } from '../../domain/format-bytes.ts'
 import { BASES, type Toolchain } from './bases.ts'
 import { CAUSES } from './failure-cause.ts'
-import { formatBytes } from './format-bytes.ts'
 
 /** The tables of docs/builds.md that are printed from the code, by the name of their markers. */
 export function buildTables(): Readonly<Record<string, string>> {

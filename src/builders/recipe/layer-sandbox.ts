@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import type { Tenant } from '../../domain/tenant.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
-import { type BuildLimits, toolSettings } from './build-sandbox.ts'
+import { type BuildLimits, diskOf, toolSettings } from './build-sandbox.ts'
 import { type CommandPlace, type ConfinedRunOptions, type ConfinedRunResult, runConfined } from './confined-run.ts'
 import { DiskWatch } from './disk-watch.ts'
 
@@ -31,7 +31,8 @@ export class LayerSandbox implements CommandPlace {
 
   constructor(options: LayerSandboxOptions) {
     this.#options = options
-    this.#disk = new DiskWatch({ own: options.directory, shared: options.toolCacheDirectory, bytesMax: options.limits.diskBytes })
+    const disk = diskOf(options, layerSandboxName(options.key))
+    this.#disk = new DiskWatch({ own: options.directory, shared: options.toolCacheDirectory, ...disk })
   }
 
   /** Hands the home over to the tenant's user. */

@@ -3,11 +3,13 @@ import { mkdir } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { copyTree } from '../../core/copy-tree.ts'
+import type { DiskRegistry } from '../../core/disk-writer.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import { treeDigest } from '../../core/tree-digest.ts'
+import { formatBytes } from '../../domain/format-bytes.ts'
 import type { Digest } from '../../domain/ids.ts'
 import type { RecipeBuild } from '../../domain/service-config.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
@@ -20,7 +22,6 @@ import type { BaseOverrides } from './bases.ts'
 import { TOOLS_DIRECTORY } from './build-cache-store.ts'
 import { BuildLog } from './build-log.ts'
 import { type BuildLimits, BuildSandbox, removeBuildSandbox } from './build-sandbox.ts'
-import { formatBytes } from './format-bytes.ts'
 import { LayerCache } from './layer-cache.ts'
 import { layerParts } from './layer-key.ts'
 import { runCommands } from './run-commands.ts'
@@ -37,6 +38,8 @@ export interface RecipeBuilderOptions {
   readonly cpus?: number | null
   /** Of one build on disk. Default: `LIMITS.buildDiskBytes`. */
   readonly diskBytes?: number
+  /** Who guards the volume. Default: each build looks after itself. */
+  readonly registry?: DiskRegistry | null
   /** Entries over the table of bases. */
   readonly bases?: BaseOverrides
   /** Keeps the caches of all services within their budget. Default: nobody does. */
@@ -80,13 +83,15 @@ export function buildLimits({
   cpus = null,
   memoryMb,
   diskBytes,
-}: Pick<RecipeBuilderOptions, 'cpus' | 'memoryMb' | 'diskBytes'>): BuildLimits {
+  registry = null,
+}: Pick<RecipeBuilderOptions, 'cpus' | 'memoryMb' | 'diskBytes' | 'registry'>): BuildLimits {
   if (cpus !== null && !(cpus >= 1 && cpus <= LIMITS.buildCpus))
     throw new RangeError(`a build has 1 to ${LIMITS.buildCpus} cores, not ${cpus}`)
   return {
     cpus,
     memoryMb: memoryMb === undefined ? Math.floor((totalmem() / 1024 ** 2) * MEMORY_SHARE) : memoryMb,
     diskBytes: diskBytes ?? LIMITS.buildDiskBytes,
+    registry,
   }
 }
 

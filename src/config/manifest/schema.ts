@@ -213,6 +213,9 @@ const runSchema = z
       instances: wholeNumber(1, LIMITS.instances).optional().describe('Copies that run at once.'),
       cpu: oneOf(['shared-1x', 'shared-2x', 'performance-1x']).optional().describe('Share of a core per instance.'),
       memoryMb: wholeNumber(16, 1_048_576).optional().describe('Memory per instance in MiB.'),
+      diskMb: wholeNumber(16, 16_777_216)
+        .optional()
+        .describe('Disk per instance in MiB: its copy of the artifact, what it writes, its log. One that has more is stopped.'),
       region: oneOrMany(line('a region, e.g. iad', 32).regex(/^[a-z0-9][a-z0-9-]*$/, { error: 'must be a region, e.g. iad' }), 'a region')
         .optional()
         .describe('Where the runtime has regions.'),

@@ -10,6 +10,8 @@ export interface LaunchOutcome {
   readonly exitCode: number | null
   readonly signal: string | null
   readonly outOfMemory: boolean
+  /** Left out by earlier versions. */
+  readonly overDisk?: string | null
   readonly stopped: boolean
   readonly exitedAt: string | null
 }
@@ -31,13 +33,19 @@ export interface RunRecord {
   readonly outcome: LaunchOutcome | null
   readonly memoryMb: number
   readonly cpu: CpuClass
+  /** What it may have on disk; null, and left out by earlier versions = only the volume bounds it. */
+  readonly diskMb?: number | null
   /** Tasks only: ended by its time-out. */
   readonly timedOut: boolean
 }
 
 /** The record of something that was not launched yet. */
-export function newRecord(spec: Pick<RunRecord, 'id' | 'labels' | 'memoryMb' | 'cpu'>, fence: number, port: number | null): RunRecord {
-  const { id, labels, memoryMb, cpu } = spec
+export function newRecord(
+  spec: Pick<RunRecord, 'id' | 'labels' | 'memoryMb' | 'cpu' | 'diskMb'>,
+  fence: number,
+  port: number | null,
+): RunRecord {
+  const { id, labels, memoryMb, cpu, diskMb = null } = spec
   return {
     id,
     labels,
@@ -50,6 +58,7 @@ export function newRecord(spec: Pick<RunRecord, 'id' | 'labels' | 'memoryMb' | '
     outcome: null,
     memoryMb,
     cpu,
+    diskMb,
     timedOut: false,
   }
 }

@@ -6,7 +6,7 @@
  * - runs only if it is the launch that is wanted, and claims it by creating `run.<launch>` exclusively: of two supervisors for one
  *   launch (the server died after spawning the first) exactly one runs the command;
  * - records the exit code, which nobody else could learn while no server runs;
- * - keeps the log within its bound meanwhile, and notes how long the log was when;
+ * - keeps the log within its bound meanwhile, looking the more often the faster it grows (the server, while it lives, looks at once), and notes how long the log was when;
  * - has no standard error of its own by then: shells announce on it which signal ended their command, which is no output of the app;
  * - catches signals instead of ignoring them: caught ones are reset to the default in children, ignored ones would stay ignored.
  * The command runs in the foreground, since a shell without job control starts background commands with SIGINT ignored.
@@ -25,12 +25,16 @@ set -C
 set +C
 bounded() {
   trap 'kill $! 2>/dev/null; exit 0' TERM
+  before=0 pause=10
   while :; do
-    sleep 10 &
+    sleep $pause &
     wait $!
     kill -0 $$ 2>/dev/null || exit 0
     line=$(stat -c '%s %.3Y' "$log" 2>/dev/null) || continue
     size=\${line%% *}
+    pause=10
+    [ $((size - before)) -gt $((bound / 4)) ] && pause=0.5
+    before=$size
     base=0 floor=0
     read -r base <"$log.base"
     read -r floor <"$log.floor"

@@ -75,12 +75,14 @@ export class Launcher {
     const { record } = state
     // A supervisor that is gone may have left children: an app that went to the background, or escaped a group.
     await this.sandbox.kill(name)
-    const exit = new RunDirectory(directory).exit(record.launch ?? '')
+    const run = new RunDirectory(directory)
+    const exit = run.exit(record.launch ?? '')
     const usage = await this.sandbox.usage(name)
     const outcome: LaunchOutcome = {
       exitCode: exit?.code ?? null,
       signal: signalName(exit?.code ?? null),
       outOfMemory: usage.oomKilled && !record.stopAsked,
+      overDisk: run.overDisk(record.launch ?? ''),
       stopped: record.stopAsked,
       exitedAt: exit?.at ?? null,
     }

@@ -2,6 +2,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../core/atomic-file.ts'
 import type { Clock } from '../../core/clock.ts'
+import { usage } from '../../core/disk-use.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { DeploymentId } from '../../domain/ids.ts'
@@ -68,6 +69,17 @@ export class Once {
       const changed = await stat(path).catch(() => null)
       if (changed !== null && this.#clock.now() - changed.mtimeMs > LIMITS.onceKeptMs) await removeTree(path)
     }
+  }
+
+  /** Where the instances of that deployment may write, on this host. */
+  sharedBy(deploymentId: DeploymentId): string {
+    return this.#shared(deploymentId)
+  }
+
+  /** It holds a few small files; who fills it with others loses all of them. */
+  async trim(deploymentId: DeploymentId): Promise<void> {
+    const [bytes = 0] = await usage([this.#shared(deploymentId)])
+    if (bytes > LIMITS.onceBytes) await removeTree(this.#shared(deploymentId))
   }
 
   async #write(bin: string): Promise<void> {

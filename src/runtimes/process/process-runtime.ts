@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../../core/clock.ts'
+import type { DiskWriter } from '../../core/disk-writer.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
 import type { MemoryDirectory } from '../../core/memory-directory.ts'
@@ -38,6 +39,7 @@ import { orphanLabels, titleOf } from './orphan-labels.ts'
 import { ownCopy } from './own-copy.ts'
 import { PortBook } from './ports.ts'
 import { RunDirectory } from './run-directory.ts'
+import { runWriters } from './run-disk.ts'
 import { laySupport } from './run-support.ts'
 import { StaticSite } from './static-site.ts'
 import { Tasks } from './tasks.ts'
@@ -50,6 +52,8 @@ export interface ProcessRuntimeOptions {
   /** For variables of what runs. */
   readonly memory: MemoryDirectory
   readonly clock?: Clock
+  /** What an instance may have on disk at most, whatever its configuration says; null, the default = only the volume bounds it. */
+  readonly instanceDiskMb?: number | null
   /** Compiled static-server/main.js; default = the one of this build. */
   readonly staticServerFile?: string
 }
@@ -88,7 +92,7 @@ export class ProcessRuntime implements Runtime {
     this.#ports = new PortBook(join(options.stateDirectory, 'ports'))
     this.#environments = new KeptEnvironments(options.memory)
     this.#launcher = new Launcher(options.sandbox, this.#environments, this.#clock, (name) => this.#ended(name))
-    this.#tasks = new Tasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
+    this.#tasks = new Tasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock, options.instanceDiskMb ?? null)
     this.#once = new Once(join(options.stateDirectory, 'once'), this.#clock)
     this.#static = new StaticSite(join(options.stateDirectory, 'static-server'), options.staticServerFile ?? null)
   }
@@ -237,15 +241,38 @@ export class ProcessRuntime implements Runtime {
     return this.#tasks.remove(id, fence)
   }
 
+  async diskWriters(): Promise<readonly DiskWriter[]> {
+    const instances = await runWriters({
+      sandbox: this.#options.sandbox,
+      runs: this.#instances,
+      sandboxName: (id) => id,
+      shared: (record) => [this.#once.sharedBy(record.labels.deploymentId)],
+      settle: (id) => this.#settleOverDisk(id as InstanceId),
+    })
+    return [...instances, ...(await this.#tasks.diskWriters())]
+  }
+
+  #settleOverDisk(id: InstanceId): Promise<void> {
+    return this.#locked(id, async (directory) => {
+      const state = await this.#launcher.settle(directory, id)
+      if (state.kind === 'ended' && state.outcome.overDisk) await new RunDirectory(directory).dropWritten()
+      if (state.kind !== 'missing') await this.#once.trim(state.record.labels.deploymentId)
+      this.#ended(id)
+    })
+  }
+
   /** Prepares the instance's own copy and spawns its supervisor; returns before init commands have run. */
   async #launch(directory: string, spec: InstanceSpec, found: RunRecord | null, fence: number, signal: AbortSignal): Promise<RunRecord> {
     await this.#launcher.makeDirectory(directory, tenantOf(spec.labels))
+    const run = new RunDirectory(directory)
+    // Its end was cut before what it wrote was given back.
+    if (found?.launch && run.overDisk(found.launch) !== null) await run.dropWritten()
     await ownCopy(this.#options.sandbox, directory, spec, signal)
     const support = await laySupport(this.#options.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
     const once = await this.#once.lay(this.#options.sandbox, spec.labels)
     const port = await this.#reserve(spec, found?.port ?? null)
     const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
-    const record = newRecord(spec, fence, port)
+    const record = newRecord({ ...spec, diskMb: this.#diskMb(spec.diskMb ?? null) }, fence, port)
     return this.#launcher.launch(directory, spec.id, record, {
       tenant: tenantOf(spec.labels),
       argv: runScript(spec.initFailure, spec.initCommands, site === null ? ['shell', ...spec.startCommands] : ['exec', ...site.argv]),
@@ -277,6 +304,11 @@ export class ProcessRuntime implements Runtime {
   #ended(name: string): void {
     this.#exits.emit(name)
     this.#watches.get(name)?.wake()
+  }
+
+  #diskMb(wanted: number | null): number | null {
+    const most = this.#options.instanceDiskMb ?? null
+    return most === null || wanted === null ? (wanted ?? most) : Math.min(wanted, most)
   }
 
   #reserve(spec: InstanceSpec, before: number | null): Promise<number> {

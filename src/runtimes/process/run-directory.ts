@@ -1,7 +1,8 @@
 import { closeSync, existsSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
-import { readdir, rm, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bootId, isAlive, type ProcessIdentity } from '../../core/process-identity.ts'
+import { removeTree } from '../../core/remove-tree.ts'
 
 /** Who runs a launch. `unwritten`: a supervisor has claimed it in this moment and not yet said who it is (or died just then). */
 export type Claim =
@@ -34,7 +35,7 @@ export class RunDirectory {
   /** Makes `launch` the wanted one, and forgets the files of earlier ones. Call only when none of those can run any more. */
   async want(launch: string): Promise<void> {
     for (const name of await readdir(this.path)) {
-      if (/^(run|started|exit)\./.test(name)) await rm(join(this.path, name), { force: true })
+      if (/^(run|started|exit|over-disk)\./.test(name)) await rm(join(this.path, name), { force: true })
     }
     await writeFile(join(this.path, 'launch'), `${launch}\n`, { mode: 0o600 })
   }
@@ -89,6 +90,27 @@ export class RunDirectory {
     const file = join(this.path, `exit.${launch}`)
     const [, code] = /^(\d+)\n/.exec(readOrNull(file) ?? '') ?? []
     return code === undefined ? null : { code: Number(code), at: statSync(file).mtime.toISOString() }
+  }
+
+  /** Says why a launch is ended for what it wrote; before it is, so that its end is never taken for another. */
+  async markOverDisk(launch: string, reason: string): Promise<void> {
+    await writeFile(join(this.path, `over-disk.${launch}`), reason, { mode: 0o600 })
+  }
+
+  overDisk(launch: string): string | null {
+    return readOrNull(join(this.path, `over-disk.${launch}`))
+  }
+
+  /** Gives back what the run wrote. A name that is in use no more is all that has to go while somebody waits. */
+  async dropWritten(): Promise<void> {
+    for (const name of ['root', 'home']) {
+      const gone = join(this.path, `${name}.gone`)
+      await removeTree(gone)
+      await rename(join(this.path, name), gone).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error
+      })
+      await removeTree(gone)
+    }
   }
 
   exists(): boolean {

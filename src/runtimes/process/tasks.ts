@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
+import type { DiskWriter } from '../../core/disk-writer.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import { type TaskResult, type TaskSpec, tenantOf } from '../runtime.ts'
@@ -12,6 +13,7 @@ import { assertFence, type Launcher, type RunState } from './launcher.ts'
 import { LogWatch } from './log-watch.ts'
 import { ownCopy } from './own-copy.ts'
 import { RunDirectory } from './run-directory.ts'
+import { runWriters } from './run-disk.ts'
 import { laySupport } from './run-support.ts'
 
 const TASK_ID = /^[a-z0-9][a-z0-9_-]{0,100}$/
@@ -29,13 +31,15 @@ export class Tasks {
   readonly #directory: string
   readonly #launcher: Launcher
   readonly #clock: Clock
+  readonly #diskMb: number | null
   readonly #locks = new KeyedLock()
   readonly #watches = new Set<LogWatch>()
 
-  constructor(directory: string, launcher: Launcher, clock: Clock) {
+  constructor(directory: string, launcher: Launcher, clock: Clock, diskMb: number | null) {
     this.#directory = directory
     this.#launcher = launcher
     this.#clock = clock
+    this.#diskMb = diskMb
   }
 
   /** Nothing runs beside a task: what an earlier version kept for that goes. */
@@ -57,7 +61,8 @@ export class Tasks {
     if (isFound) await this.#replay(directory, onLine, either)
     const { record } = ended
     const tookMs = ended.outcome.exitedAt === null ? 0 : Math.max(0, Date.parse(ended.outcome.exitedAt) - Date.parse(record.launchedAt))
-    return { exitCode: record.timedOut ? null : ended.outcome.exitCode, timedOut: record.timedOut, tookMs, found: isFound }
+    const { exitCode, overDisk = null } = ended.outcome
+    return { exitCode: record.timedOut ? null : exitCode, timedOut: record.timedOut, tookMs, overDisk, found: isFound }
   }
 
   remove(id: string, fence: number): Promise<void> {
@@ -66,6 +71,21 @@ export class Tasks {
       assertFence(await readRecord(directory), fence)
       await this.#launcher.stop(directory, sandboxName(id), 0)
       await removeTree(directory)
+    })
+  }
+
+  diskWriters(): Promise<DiskWriter[]> {
+    return runWriters({
+      sandbox: this.#launcher.sandbox,
+      runs: this.#directory,
+      sandboxName,
+      shared: () => [],
+      settle: (id) =>
+        this.#locks.run(id, async () => {
+          const directory = this.#path(id)
+          const state = await this.#launcher.settle(directory, sandboxName(id))
+          if (state.kind === 'ended' && state.outcome.overDisk) await new RunDirectory(directory).dropWritten()
+        }),
     })
   }
 
@@ -82,11 +102,16 @@ export class Tasks {
     }
     const state = await this.#launcher.settle(directory, sandboxName(spec.id))
     // A run that was killed without a result is no result: it runs again.
-    if (state.kind === 'ended' && (state.outcome.exitCode !== null || state.record.timedOut) && !isCut(state)) return state
+    if (
+      state.kind === 'ended' &&
+      (state.outcome.exitCode !== null || state.record.timedOut || Boolean(state.outcome.overDisk)) &&
+      !isCut(state)
+    )
+      return state
     await this.#launcher.makeDirectory(directory, tenantOf(spec.labels))
     await ownCopy(this.#launcher.sandbox, directory, spec, signal)
     const support = await laySupport(this.#launcher.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
-    const record = await this.#launcher.launch(directory, sandboxName(spec.id), newRecord(spec, fence, null), {
+    const record = await this.#launcher.launch(directory, sandboxName(spec.id), newRecord({ ...spec, diskMb: this.#diskMb }, fence, null), {
       tenant: tenantOf(spec.labels),
       argv: runScript('continue', [], ['shell', spec.command]),
       env: { ...spec.env, ...support.env },

@@ -123,3 +123,16 @@ export async function listNeededLayers(db: Queryable): Promise<Set<string>> {
   )
   return new Set(rows.map((row) => row.id))
 }
+
+/** Of the file trees that the kept releases of a deployment's project hold, each counted once. */
+export async function sumProjectTrees(db: Queryable, deployment: DeploymentId): Promise<number> {
+  const [row] = await db.query<{ bytes: string }>(
+    `select coalesce(sum(bytes), 0) as bytes from (
+       select distinct on (r.artifact->>'digest') (r.artifact->>'bytes')::bigint as bytes
+         from releases r join service_environments se on se.id = r.service_environment_id
+        where se.project_id = (select project_id from deployments where id = $1)
+          and r.deleted_at is null and r.artifact->>'kind' = 'tree') kept`,
+    [deployment],
+  )
+  return Number(row?.bytes ?? 0)
+}

@@ -33,3 +33,12 @@ export async function hasUpload(db: Queryable, { project, environment }: UploadS
   )
   return rows.length > 0
 }
+
+/** Of all uploads of a project that are kept; 0 for a project that does not exist. */
+export async function sumUploads(db: Queryable, project: string): Promise<number> {
+  const [row] = await db.query<{ bytes: string }>(
+    'select coalesce(sum(u.bytes), 0) as bytes from uploads u join projects p on p.id = u.project_id where p.name = $1',
+    [project],
+  )
+  return Number(row?.bytes ?? 0)
+}
