@@ -116,29 +116,45 @@ async function untilAnswering(env: Environment, failure: ShiplockError, signal: 
 
 /** Ends the server of a data directory; false when none runs. Apps and edge go on, unless everything is meant. */
 export async function stopServerProcess(dataDirectory: string, isEverything: boolean, signal: AbortSignal): Promise<boolean> {
-  const pid = await holderOf(dataDirectory)
-  if (pid === null) return false
-  // The kernel says who holds the lock at this moment: never a pid from a file.
-  process.kill(pid, isEverything ? 'SIGQUIT' : 'SIGTERM')
   const deadline = Date.now() + START_MS
-  while ((await holderOf(dataDirectory)) === pid) {
+  let asked: number | null = null
+  for (let isFirst = true; ; isFirst = false) {
+    const holder = await lookForHolder(dataDirectory)
+    if (holder === null) return !isFirst
+    if (asked !== null && holder !== SILENT && holder !== asked) return true
+    // The kernel says who holds the lock at this moment: never a pid from a file.
+    if (asked === null && holder !== SILENT) {
+      process.kill(holder, isEverything ? 'SIGQUIT' : 'SIGTERM')
+      asked = holder
+    }
     signal.throwIfAborted()
-    if (Date.now() > deadline)
-      throw new ShiplockError('INTERNAL', `process ${pid} does not stop`, { hint: `Look at ${join(dataDirectory, DATA_FILES.serverLog)}.` })
+    if (Date.now() > deadline) {
+      const who = asked === null ? 'the server does not say who it is, and' : `process ${asked}`
+      throw new ShiplockError('INTERNAL', `${who} does not stop`, { hint: `Look at ${join(dataDirectory, DATA_FILES.serverLog)}.` })
+    }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
-  return true
 }
+
+/** Busy, with stopping for example: it holds the lock and did not come to answer. */
+const SILENT = 'silent'
 
 /** Process id of the server that has this data directory; null when none has. */
 export async function holderOf(dataDirectory: string): Promise<number | null> {
+  const holder = await lookForHolder(dataDirectory)
+  if (holder === SILENT)
+    throw new ShiplockError('DATA_DIRECTORY_LOCKED', `${dataDirectory} is in use by another process`, { details: { path: dataDirectory } })
+  return holder
+}
+
+async function lookForHolder(dataDirectory: string): Promise<number | null | typeof SILENT> {
   try {
     await (await acquireDirectoryLock(dataDirectory)).release()
     return null
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    if (isShiplockError(error, 'DATA_DIRECTORY_LOCKED') && typeof error.details.pid === 'number') return error.details.pid
-    throw error
+    if (!isShiplockError(error, 'DATA_DIRECTORY_LOCKED')) throw error
+    return typeof error.details.pid === 'number' ? error.details.pid : SILENT
   }
 }
 
