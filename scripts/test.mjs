@@ -22,6 +22,7 @@ const PROGRAMS = [
   { program: 'ip', package: 'iproute2', why: 'a container engine of its own' },
   { program: 'iptables', package: 'iptables', why: 'a container engine of its own' },
   { program: 'busybox', package: 'busybox-static', why: 'base images' },
+  { program: 'mkfs.ext4', package: 'e2fsprogs', why: 'volumes that tests fill' },
   { program: 'cc', package: 'gcc libc6-dev', why: 'the example with native code' },
 ]
 const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']
