@@ -49,10 +49,14 @@ export const LAYERS = {
   store: { may: ['core', 'domain'], says: 'core, domain' },
   stages: { may: ['core', 'domain', ...DRIVER_INTERFACES], says: 'core, domain, the interface files of the drivers' },
   engine: {
-    may: ['core', 'domain', 'store', 'stages', ...DRIVER_INTERFACES],
+    may: ['core', 'domain', 'store', 'stages', 'engine/commands', ...DRIVER_INTERFACES],
     says: 'core, domain, store, stages, the interface files of the drivers',
   },
-  api: { may: ['core', 'contract', 'domain', 'store', 'config'], says: 'core, contract, domain, store, config' },
+  'engine/commands': { may: ['core', 'domain', 'store'], says: 'core, domain, store: what every face calls' },
+  api: {
+    may: ['core', 'contract', 'domain', 'store', 'config', 'engine/commands'],
+    says: 'core, contract, domain, store, config, `engine/commands/`',
+  },
   cli: {
     may: ['contract', 'core', 'config', 'domain', 'sources/pack-directory.ts'],
     says: 'contract, core, config, domain, `sources/pack-directory.ts`',
@@ -71,7 +75,7 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'([^']{1,300})'/g
  * @param {string} text
  */
 export function forbiddenImports(file, text) {
-  const [folder] = file.split('/')
+  const folder = layerOf(file)
   const rule = file.includes('/') ? LAYERS[folder] : { may: ROOT_FILES[file], says: (ROOT_FILES[file] ?? []).join(', ') }
   if (rule?.may === undefined) return [`src/${file}: ${folder}/ is not named in scripts/layers.mjs: say there what it may import`]
   const findings = []
@@ -84,14 +88,25 @@ export function forbiddenImports(file, text) {
   return findings
 }
 
+/** The named folder that a file belongs to: the deepest. */
+function layerOf(file) {
+  const parts = file.split('/')
+  const inner = parts.slice(0, 2).join('/')
+  return parts.length > 2 && inner in LAYERS ? inner : parts[0]
+}
+
 function refusal(file, folder, rule, name) {
   if (!name.startsWith('.')) {
     const isAllowed = rule.packages === undefined || name.startsWith('node:') || rule.packages.includes(name.split('/')[0])
     return isAllowed ? null : `${folder}/ may not import the package ${name}`
   }
   const target = relative('src', join('src', dirname(file), name))
-  const [wanted] = target.split('/')
-  if (wanted === folder || rule.may === 'everything' || rule.may.includes(wanted) || rule.may.includes(target)) return null
+  if (
+    layerOf(target) === folder ||
+    rule.may === 'everything' ||
+    rule.may.some((allowed) => target === allowed || target.startsWith(`${allowed}/`))
+  )
+    return null
   return `${folder}/ may import ${rule.says}; not ${target}`
 }
 

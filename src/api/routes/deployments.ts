@@ -1,25 +1,18 @@
 import { ShiplockError } from '../../core/errors.ts'
 import type { Source } from '../../domain/deployment.ts'
 import type { DeploymentId, Digest } from '../../domain/ids.ts'
+import { cancel } from '../../engine/commands/cancel.ts'
+import { deploy } from '../../engine/commands/deploy.ts'
 import type { Queryable } from '../../store/database.ts'
-import {
-  ensureServiceEnvironment,
-  findServiceEnvironment,
-  lockServiceEnvironment,
-  type ServiceEnvironment,
-} from '../../store/sql/catalog.ts'
 import { findDeploymentRecord, listDeploymentRecords } from '../../store/sql/deployment-view.ts'
-import { enqueueDeployment, requestCancel } from '../../store/sql/deployments.ts'
-import { findFreeze } from '../../store/sql/freezes.ts'
-import { releaseHold } from '../../store/sql/holds.ts'
 import { findLogEnd, listLogLines } from '../../store/sql/log-lines.ts'
-import { hasUpload, recordUpload } from '../../store/sql/uploads.ts'
+import { recordUpload } from '../../store/sql/uploads.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { type Handlers, type RouteContext, STREAMED } from '../route-context.ts'
 import { viewDeployment } from '../views.ts'
 import { decodeNumberCursor, pageOf } from './cursor.ts'
 import { assertMayUse } from './host-path.ts'
-import { namesOf, type ServiceNames } from './scope.ts'
+import { namesOf } from './scope.ts'
 
 export const deploymentHandlers: Handlers<
   'createUpload' | 'createDeployment' | 'listDeployments' | 'getDeployment' | 'getDeploymentLogs' | 'cancelDeployment'
@@ -44,21 +37,17 @@ export const deploymentHandlers: Handlers<
       assertMayUse(named, context)
       dependencies.validateSource(named)
     }
+    const request = {
+      names,
+      source: named,
+      boundTo: access.grant.environment,
+      actor: actor.name,
+      trigger: body.trigger,
+      options: body.options,
+    }
+    const rules = { hostFor: dependencies.hostFor, assertMayUse: (source: Source) => assertMayUse(source, context) }
     return once(async (tx) => {
-      const source = await chooseSource(tx, names, named, access.grant.environment)
-      assertMayUse(source, context)
-      const target = await ensureServiceEnvironment(tx, names, source, dependencies.hostFor(names))
-      await lockServiceEnvironment(tx, target.id)
-      // A manual deployment ends what a rollback began (DESIGN.md §2).
-      await releaseHold(tx, target, actor.name)
-      const overrideFreeze = await passFreeze(tx, target, body.options.overrideFreeze)
-      const deployment = await enqueueDeployment(tx, target, {
-        kind: 'deploy',
-        source,
-        rollbackTo: null,
-        trigger: { ...body.trigger, actor: actor.name },
-        options: { ...body.options, overrideFreeze, variables: 'current' },
-      })
+      const deployment = await deploy(tx, request, rules)
       return readDeployment(tx, deployment.id, dependencies)
     })
   },
@@ -90,7 +79,7 @@ export const deploymentHandlers: Handlers<
 
   cancelDeployment: ({ params }, { dependencies, actor, once }) =>
     once(async (tx) => {
-      await requestCancel(tx, params.id as DeploymentId, actor.name)
+      await cancel(tx, params.id as DeploymentId, actor.name)
       return readDeployment(tx, params.id, dependencies)
     }),
 }
@@ -99,16 +88,6 @@ export async function readDeployment(db: Queryable, id: string, dependencies: Ap
   const record = await findDeploymentRecord(db, id)
   if (record === null) throw notFound(id)
   return viewDeployment(record, dependencies.urlOf)
-}
-
-/** Null where nothing is frozen: then there is nothing to override. Throws FROZEN. */
-async function passFreeze(tx: Queryable, target: ServiceEnvironment, reason: string | null): Promise<string | null> {
-  const freeze = await findFreeze(tx, target.environmentId)
-  if (freeze === null || reason !== null) return freeze === null ? null : reason
-  const end = freeze.until === null ? 'until it is lifted' : `until ${freeze.until}`
-  throw new ShiplockError('FROZEN', `${target.environment} of ${target.project} is frozen ${end}: ${freeze.reason}`, {
-    details: { until: freeze.until, reason: freeze.reason, by: freeze.createdBy },
-  })
 }
 
 function notFound(id: string): ShiplockError {
@@ -126,26 +105,6 @@ function toSource(input: SourceInput): Source {
 
 const tooManyUploads = (project: string) =>
   new ShiplockError('RATE_LIMITED', `too many uploads are on their way, most of them to project ${project}`)
-
-/**
- * The source that was named, or the one that the service took in this environment before (I14). An upload must be one of this project
- * (I10); one that is named with the token of one environment (`only`), of that environment.
- */
-async function chooseSource(tx: Queryable, names: ServiceNames, named: Source | null, only: string | null): Promise<Source> {
-  const source = named ?? (await findServiceEnvironment(tx, names))?.source ?? null
-  if (source === null) {
-    throw new ShiplockError('INPUT_INVALID', `body.source: is missing, and ${names.service} has no earlier one in ${names.environment}`, {
-      hint: 'Name a directory, a git URL or an image.',
-    })
-  }
-  const scope = { project: names.project, environment: named === null ? null : only }
-  if (source.kind === 'upload' && !(await hasUpload(tx, scope, source.digest))) {
-    throw new ShiplockError('SOURCE_NOT_FOUND', `no upload ${source.digest} in project ${names.project}`, {
-      hint: 'Upload it to this project first.',
-    })
-  }
-  return source
-}
 
 async function streamLog(id: string, after: number, context: RouteContext): Promise<typeof STREAMED> {
   const from = context.lastEventId === null ? after : parseLogId(context.lastEventId)

@@ -3,9 +3,9 @@ import type { ProjectId } from '../../domain/ids.ts'
 import type { Release } from '../../domain/release.ts'
 import { rollbackWarning } from '../../domain/scan-policy.ts'
 import { scanSubject } from '../../domain/scan-report.ts'
+import { rollBack } from '../../engine/commands/roll-back.ts'
+import { chooseRollbackTarget } from '../../engine/commands/rollback-target.ts'
 import { lockServiceEnvironment } from '../../store/sql/catalog.ts'
-import { enqueueDeployment } from '../../store/sql/deployments.ts'
-import { holdService } from '../../store/sql/holds.ts'
 import { findReleaseRecord, listKeptReleases, listReleaseRecords, pinRelease } from '../../store/sql/release-view.ts'
 import { findScanOf } from '../../store/sql/scans.ts'
 import type { ApiDependencies } from '../dependencies.ts'
@@ -13,23 +13,14 @@ import type { Handlers, RouteContext } from '../route-context.ts'
 import { viewRelease } from '../views.ts'
 import { decodeNumberCursor, pageOf } from './cursor.ts'
 import { readDeployment } from './deployments.ts'
-import { chooseRollbackTarget } from './rollback-target.ts'
 import { type NamedScope, requireService } from './scope.ts'
 
 export const releaseHandlers: Handlers<'createRollback' | 'planRollback' | 'listReleases' | 'pinRelease' | 'unpinRelease'> = {
   createRollback: ({ body }, { dependencies, actor, once }) =>
     once(async (tx) => {
       const found = await requireService(tx, body, dependencies)
-      const target = await lockServiceEnvironment(tx, found.id)
-      const { release } = chooseRollbackTarget(await listKeptReleases(tx, target.id), { number: body.release ?? null, force: body.force })
-      const deployment = await enqueueDeployment(tx, target, {
-        kind: 'rollback',
-        source: null,
-        rollbackTo: release.id,
-        trigger: { ...body.trigger, actor: actor.name },
-        options: { rebuild: false, autoRollback: null, variables: body.variables, configPath: null, rootDirectory: null },
-      })
-      await holdService(tx, target, `rolled back to v${release.number}`, actor.name)
+      const { release: number = null, force, trigger, variables } = body
+      const deployment = await rollBack(tx, found.id, { number, force, trigger, variables, actor: actor.name })
       return readDeployment(tx, deployment.id, dependencies)
     }),
 

@@ -7,8 +7,6 @@ import type { PullRequestEvent } from '../../domain/push.ts'
 import type { Queryable } from '../../store/database.ts'
 import { ensureServiceEnvironment, findServiceEnvironment, lockServiceEnvironment } from '../../store/sql/catalog.ts'
 import type { DeliveryVerdict, EnvironmentDecision, WaitingDelivery } from '../../store/sql/deliveries.ts'
-import { readDeployRules } from '../../store/sql/deploy-rules.ts'
-import { enqueueDeployment } from '../../store/sql/deployments.ts'
 import { appendEvents } from '../../store/sql/events.ts'
 import {
   askForApproval,
@@ -26,6 +24,7 @@ import {
   voidWaiting,
 } from '../../store/sql/previews.ts'
 import { beginEnvironmentRemoval } from '../../store/sql/removals.ts'
+import { deployPush } from '../commands/deploy.ts'
 import type { TriggerDependencies } from './dependencies.ts'
 
 interface Outcome {
@@ -151,20 +150,18 @@ async function enqueue(
   const target = await lockServiceEnvironment(tx, made.id)
   const template = await findServiceEnvironment(tx, { project, environment: rules.template ?? '', service })
   const author = event.author === '' ? null : event.author
-  // The template says where in the source the service is: what comes with a pull request decides nothing.
-  const { configPath, rootDirectory } = await readDeployRules(tx, template?.id ?? target.id)
-  const deployment = await enqueueDeployment(tx, target, {
-    kind: 'deploy',
+  const deployment = await deployPush(tx, target, {
     source,
-    rollbackTo: null,
     queue: 'latest',
+    isRebuild: delivery.isReplay,
+    // The template says where in the source the service is: what comes with a pull request decides nothing.
+    rulesOf: template,
     trigger: {
       kind: 'webhook',
       actor: author ?? provider,
       note: reason,
       push: { provider, deliveryId: delivery.id, ref: source.ref ?? '', commit: event.headSha, author, message: event.title },
     },
-    options: { rebuild: delivery.isReplay, autoRollback: null, variables: 'current', configPath, rootDirectory },
   })
   return deployment.id
 }

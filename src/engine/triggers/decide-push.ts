@@ -7,9 +7,8 @@ import type { Queryable } from '../../store/database.ts'
 import { findHead, type HeadDecision, listPushTargets, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
 import { lockServiceEnvironment, type ServiceEnvironment } from '../../store/sql/catalog.ts'
 import type { EnvironmentDecision } from '../../store/sql/deliveries.ts'
-import { readDeployRules } from '../../store/sql/deploy-rules.ts'
-import { enqueueDeployment } from '../../store/sql/deployments.ts'
 import { findFreeze } from '../../store/sql/freezes.ts'
+import { deployPush } from '../commands/deploy.ts'
 import type { TriggerDependencies } from './dependencies.ts'
 import type { TriggerMatches } from './trigger-matches.ts'
 
@@ -106,19 +105,9 @@ async function enqueue(
   }
   try {
     dependencies.validateSource(source)
-    const { configPath, rootDirectory } = await readDeployRules(tx, target.id)
-    const deployment = await enqueueDeployment(tx, target, {
-      kind: 'deploy',
-      source,
-      rollbackTo: null,
-      trigger: {
-        kind: push.foundBy === 'head-check' ? 'schedule' : 'webhook',
-        actor: event.pusher ?? event.headCommit?.author ?? push.provider,
-        note: reason,
-        push: about,
-      },
-      options: { rebuild: false, autoRollback: null, variables: 'current', configPath, rootDirectory },
-    })
+    const kind = push.foundBy === 'head-check' ? 'schedule' : 'webhook'
+    const actor = event.pusher ?? event.headCommit?.author ?? push.provider
+    const deployment = await deployPush(tx, target, { source, trigger: { kind, actor, note: reason, push: about } })
     return { deploymentId: deployment.id }
   } catch (error) {
     if (isShiplockError(error, 'SOURCE_REFUSED')) return { code: 'unusable-ref', reason: error.message }
