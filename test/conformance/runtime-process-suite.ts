@@ -227,6 +227,25 @@ export function processSuite(
       expect(users).not.toContain('0')
     })
 
+    test('I1: an instance of an earlier version goes on as its project’s user, and changes to its environment’s with the next start', async ({
+      skip,
+    }) => {
+      if (!sandbox.description.ownUser) skip('everything runs as the user of the server here')
+      // Without an environment in its labels: so servers before this one launched.
+      const { spec, status } = await running({ startCommands: ['echo kept >> kept.txt; node server.mjs'] })
+      const before = /as (\d+)/.exec(await get(status, '/'))?.[1]
+      const after = await harness.reopen()
+      const told = { timeoutMs: 20_000, signal: never() }
+      expect(await after.exec(spec.id, 'id -u', told)).toMatchObject({ output: before })
+      await after.stop(spec.id, { timeoutMs: 5000 }, 1)
+      const labels = { ...LABELS, environmentId: 'env_production' as EnvironmentId }
+      const again = await after.start({ ...spec, labels }, 2, never())
+      const user = /as (\d+)/.exec(await get(again, '/'))?.[1]
+      expect(user).not.toBe(before)
+      const owned = `cat kept.txt; for path in . server.mjs kept.txt; do stat -c %u $path; done; touch mine && id -u`
+      expect(await after.exec(spec.id, owned, told)).toMatchObject({ output: ['kept', 'kept', user, user, user, user].join('\n') })
+    })
+
     test('a task that a dead server began is found running and waited for', async () => {
       const spec = taskSpec({ command: 'echo begun; while [ ! -e go ]; do sleep 0.02; done; echo done >> log.txt; cat log.txt; exit 6' })
       const root = join(harness.stateDirectory, 'tasks', spec.id, 'root')
