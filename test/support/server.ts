@@ -19,6 +19,8 @@ export interface TestServerOptions {
   readonly dataDirectory?: string
   /** Default: a free one, kept over restarts. */
   readonly edgePort?: number
+  /** Of another version: its `dist/main.js`. */
+  readonly program?: string
   /** Whom it runs as; needs root. */
   readonly user?: { readonly uid: number; readonly gid: number }
 }
@@ -115,13 +117,13 @@ export class TestServer {
     return this.#startedAt
   }
 
-  /** Resolves with ms until it was ready. Throws StartFailure when it ends before. */
-  async start(env: Readonly<Record<string, string>> = {}): Promise<number> {
+  /** Resolves with ms until it was ready. `program` as in the options. Throws StartFailure when it ends before. */
+  async start(env: Readonly<Record<string, string>> = {}, program = this.#options.program ?? builtFile('main.ts')): Promise<number> {
     this.#startedAt = performance.now()
     const all: Record<string, string> = { ...this.#environment(), ...this.#options.env, ...env }
     this.#isForeground = all.SHIPLOCK_FOREGROUND === '1'
     const log = openSync(this.logFile, 'a')
-    const child = spawn(process.execPath, [builtFile('main.ts')], {
+    const child = spawn(process.execPath, [program], {
       cwd: '/',
       env: all,
       stdio: ['ignore', log, log, 'ipc'],
