@@ -11,6 +11,8 @@ export interface ContainerSettings {
   readonly containerAddress: 'auto' | 'container' | 'publish' | { readonly address: string }
   /** What `ADD https://…` of a Dockerfile means. */
   readonly dockerfileAddUrls: 'refuse' | 'allow'
+  /** The network of RUN steps. */
+  readonly dockerfileNetwork: 'engine' | 'none'
 }
 
 export const CONTAINER_SETTING_DEFINITIONS: { readonly [Key in keyof ContainerSettings]: SettingDefinition<ContainerSettings[Key]> } = {
@@ -39,6 +41,15 @@ export const CONTAINER_SETTING_DEFINITIONS: { readonly [Key in keyof ContainerSe
     defaultText: '`refuse`',
     parse: (text) => (text === 'refuse' || text === 'allow' ? { value: text } : { problem: 'must be refuse or allow' }),
     default: () => 'refuse',
+  },
+  dockerfileNetwork: {
+    variable: 'SHIPLOCK_DOCKERFILE_NETWORK',
+    about:
+      'The network of RUN steps in Dockerfiles: `engine` (its default one, from which the addresses of the host’s networks are in reach), or `none`.',
+    example: 'none',
+    defaultText: '`engine`',
+    parse: (text) => (text === 'engine' || text === 'none' ? { value: text } : { problem: 'must be engine or none' }),
+    default: () => 'engine',
   },
 }
 

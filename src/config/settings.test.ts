@@ -51,6 +51,7 @@ describe('defaults', () => {
       ),
       containerAddress: 'auto',
       dockerfileAddUrls: 'refuse',
+      dockerfileNetwork: 'engine',
       registry: null,
       registryUser: null,
       registryPassword: null,

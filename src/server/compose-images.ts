@@ -25,6 +25,7 @@ export function composeImages(
       memory,
       searchPath: settings.searchPath,
       credentials,
+      network: settings.dockerfileNetwork,
       mayAddUrls: settings.dockerfileAddUrls === 'allow',
       memoryMb: settings.buildMemoryMb,
       cpus: settings.buildCpus,

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Builder } from '../../src/builders/builder.ts'
+import { LIMITS } from '../../src/core/limits.ts'
 import type { MemoryDirectory } from '../../src/core/memory-directory.ts'
 import { importBaseImage } from '../support/base-images.ts'
 import { REGISTRY_ACCOUNT, startDockerRegistry, type TestRegistry } from '../support/docker-registry.ts'
@@ -149,6 +150,24 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
     })
   })
 
+  test.each(['buildkit', 'classic'] as const)('I9: links in the context lead nowhere on the host, with %s', async (mode) => {
+    const outside = join(home, 'outside')
+    writeFileSync(outside, 'HOST-FILE')
+    const prepare = (directory: string) => {
+      symlinkSync(outside, join(directory, 'link'))
+      symlinkSync(home, join(directory, 'tree'))
+    }
+    for (const lines of [
+      'COPY . /app\nRUN cat /app/link /app/tree/outside\n',
+      'COPY link /x\nRUN cat /x\n',
+      'COPY tree/outside /x\nRUN cat /x\n',
+      'ADD tree /x\nRUN cat /x/outside\n',
+    ]) {
+      const { log } = await buildImage(imageBuilder(dockerd, mode, { memory }), ALPHA, { Dockerfile: BASE + lines }, {}, prepare)
+      expect(log, lines).not.toContain('HOST-FILE')
+    }
+  })
+
   describe('base images of registries', () => {
     let registry: TestRegistry
     let name: string
@@ -183,6 +202,34 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
         }
       },
     )
+  })
+
+  describe('what a build takes of the host', () => {
+    test.each(['buildkit', 'classic'] as const)('I16: a step that eats memory ends, the host does not, with %s', async (mode) => {
+      const builder = imageBuilder(dockerd, mode, { memory, memoryMb: 64, cpus: 1 })
+      const eats = `RUN echo ${salt()}; head -c 900m /dev/zero | tail -c 800m | wc -c\n`
+      const { error, log } = await buildImage(builder, ALPHA, { Dockerfile: BASE + eats })
+      expect(log).toMatch(/limits: 2 min, 64 MiB of memory, 1 cores/)
+      expect(log).not.toContain('build: 838860800')
+      expect(log).not.toContain('could not be held')
+      expect(error ?? log).not.toBeNull()
+      const modest = await buildImage(builder, ALPHA, {
+        Dockerfile: `${BASE}RUN echo ${salt()}; head -c 20m /dev/zero | tail -c 10m | wc -c\n`,
+      })
+      expect(modest.error).toBeNull()
+      expect(modest.log).toContain('build: 10485760')
+      const quota = 'sleep 0.5; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null; true'
+      const asked = await buildImage(builder, ALPHA, { Dockerfile: `${BASE}RUN echo ${salt()}; ${quota}\n` })
+      expect(asked.log).toMatch(/build: 100000/)
+    })
+
+    test('I16: a step of BuildKit that forks without end is held to a number of processes', async () => {
+      const builder = imageBuilder(dockerd, 'buildkit', { memory, memoryMb: 512 })
+      const script = `RUN echo ${salt()}; sleep 0.5; i=0; while [ $i -lt 6000 ]; do i=$((i+1)); sleep 5 & done 2>/dev/null; ls -d /proc/[0-9]* | wc -l\n`
+      const { log } = await buildImage(builder, ALPHA, { Dockerfile: BASE + script })
+      const count = Number(/build: (\d{2,6})$/m.exec(log)?.[1] ?? 0)
+      expect(count).toBeLessThanOrEqual(LIMITS.buildProcesses)
+    })
   })
 
   describe('the network of the host', () => {
@@ -220,6 +267,19 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       const builder = imageBuilder(dockerd, 'buildkit', { memory, mayAddUrls: true })
       const { log } = await buildImage(builder, ALPHA, { Dockerfile: `${BASE}ADD ${url}/b /x\nRUN cat /x\n` })
       expect(log).toContain('FROM-THE-HOST')
+    })
+
+    test.each(['buildkit', 'classic'] as const)('I15: the owner of the server may close it to RUN steps, with %s', async (mode) => {
+      const [host = '', port = ''] = url.replace('http://', '').split(':')
+      const ask = `printf 'GET /run HTTP/1.0\\r\\n\\r\\n' | nc -w 5 ${host} ${port} || echo unreachable`
+      const run = `RUN ${ask}; echo ${salt()}\n`
+      const open = await buildImage(imageBuilder(dockerd, mode, { memory }), ALPHA, { Dockerfile: BASE + run })
+      expect(open.log).toContain('build: FROM-THE-HOST')
+      const closed = imageBuilder(dockerd, mode, { memory, network: 'none' })
+      const { log, error } = await buildImage(closed, ALPHA, { Dockerfile: `${BASE}${run.replace('/run', '/closed')}` })
+      expect(error).toBeNull()
+      expect(log).toContain('build: unreachable')
+      expect(asked).not.toContain('/closed')
     })
 
     test('I15: RUN gets neither the network of the host nor rights of its own', async () => {

@@ -62,11 +62,13 @@ export async function buildImage(
   { project, environment = 'production', env = {} }: Tenant,
   files: TreeFiles,
   config: Partial<DockerfileBuild> = {},
+  prepare: (sourceDirectory: string) => void = () => {},
 ): Promise<BuiltImage> {
   const root = mkdtempSync(join(tmpdir(), 'shiplock-image-build-'))
   const sourceDirectory = join(root, 'source')
   mkdirSync(sourceDirectory)
   writeFiles(sourceDirectory, files)
+  prepare(sourceDirectory)
   const lines: string[] = []
   const request: BuildRequest = {
     key: `dep_s${process.pid}_${count++}`,

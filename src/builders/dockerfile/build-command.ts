@@ -16,7 +16,9 @@ export interface BuildCommand {
   readonly idFile: string
   /** Secret id → file with its value. */
   readonly secretFiles: ReadonlyMap<string, string>
-  readonly memoryMb: number | null
+  /** `none`: RUN steps have no network. */
+  readonly network: 'engine' | 'none'
+  readonly memoryMb: number
   readonly cpus: number | null
 }
 
@@ -27,6 +29,7 @@ export function buildArguments(command: BuildCommand): readonly string[] {
     ...['--file', dockerfile, '--tag', tag, '--iidfile', idFile],
     ...Object.entries(labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]),
     ...Object.entries(build.args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
+    ...(command.network === 'none' ? ['--network', 'none'] : []),
     ...(build.target === null ? [] : ['--target', build.target]),
     ...(build.platform === null ? [] : ['--platform', build.platform]),
   ]
@@ -59,7 +62,7 @@ export function buildArguments(command: BuildCommand): readonly string[] {
 function classicLimits({ memoryMb, cpus }: BuildCommand): readonly string[] {
   const period = 100_000
   return [
-    ...(memoryMb === null ? [] : ['--memory', `${memoryMb}m`, '--memory-swap', `${memoryMb}m`]),
+    ...['--memory', `${memoryMb}m`, '--memory-swap', `${memoryMb}m`],
     ...(cpus === null ? [] : ['--cpu-period', String(period), '--cpu-quota', String(Math.round(cpus * period))]),
   ]
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { ContainerEngine } from '../../container-engine/engine.ts'
 import { createImageCredentials, type ImageCredentials } from '../../container-engine/image-credentials.ts'
@@ -28,6 +29,7 @@ import { planDockerfile, refuseBuilderSettings } from './dockerfile-plan.ts'
 import { findImageFailureCause } from './failure-cause.ts'
 import { knowsHeredocs } from './heredoc-support.ts'
 import { buildScope, imageLabels, localTag } from './image-tag.ts'
+import { holdSteps } from './step-limits.ts'
 
 export interface DockerfileBuilderOptions {
   readonly engine: ContainerEngine
@@ -39,15 +41,19 @@ export interface DockerfileBuilderOptions {
   readonly searchPath: string
   /** Who projects are to the registries of their base images. Default: anybody. */
   readonly credentials?: ImageCredentials
+  /** The network of RUN steps. Default: the engine's. */
+  readonly network?: 'engine' | 'none'
   /** Whether the engine may fetch what `ADD https://…` names. Default no. */
   readonly mayAddUrls?: boolean
-  /** Of one build, where the builder can hold it to that: the classic one. */
+  /** Of one step. Default: three quarters of the host's memory, and all cores. */
   readonly memoryMb?: number | null
   readonly cpus?: number | null
 }
 
 /** Raised when the same input would give another image. */
 const IMAGE_BUILD_VERSION = 2
+/** Of the host's memory, where nothing else is set: as for recipes. */
+const MEMORY_SHARE = 0.75
 const CLIENT_MEMORY_MS = LIMITS.toolchainMemoryMs
 /** The client tells the engine to stop when it is told so; it is killed when it does not end. */
 const CANCEL_GRACE_MS = 5000
@@ -117,7 +123,8 @@ class DockerfileBuilder implements Builder {
         labels: imageLabels(this.#options.owner, request),
         idFile: join(scratch, 'image-id'),
         secretFiles: await writeSecrets(scratch, build, request.env),
-        memoryMb: this.#options.memoryMb ?? null,
+        network: this.#options.network ?? 'engine',
+        memoryMb: this.#options.memoryMb ?? Math.floor((totalmem() / 1024 ** 2) * MEMORY_SHARE),
         cpus: this.#options.cpus ?? null,
       }
       await this.#run(command, env, request, log)
@@ -155,7 +162,8 @@ class DockerfileBuilder implements Builder {
 
   async #run(command: BuildCommand, env: Readonly<Record<string, string>>, request: BuildRequest, log: BuildLog): Promise<void> {
     const timeoutMs = Math.min(request.timeoutMs, command.build.timeoutMs, LIMITS.buildHardTimeoutMs)
-    log.engine(`limits: ${Math.round(timeoutMs / 60_000) || '<1'} min${limitsNote(command)}`)
+    const steps = command.client.mode === 'classic' ? null : await holdSteps(this.#options.engine, command)
+    log.engine(`limits: ${Math.round(timeoutMs / 60_000) || '<1'} min${limitsNote(command, steps !== null)}`)
     const reporter = command.client.mode === 'classic' ? new ClassicReporter(log) : new BuildReporter(log)
     const result = await runCommand(command.client.file, buildArguments(command), {
       cwd: join(this.#options.memory.path, scratchOf(request.key)),
@@ -164,8 +172,9 @@ class DockerfileBuilder implements Builder {
       signal: request.signal,
       killGraceMs: CANCEL_GRACE_MS,
       onChunk: (chunk) => reporter.push(chunk),
-    })
+    }).finally(() => steps?.close())
     reporter.end()
+    if (steps !== null && steps.missed > 0) log.engine(`warning: ${steps.missed} steps could not be held to the limits`)
     if (result.exitCode === 0 && !result.aborted) return log.engine(`built in ${(result.tookMs / 1000).toFixed(1)} s: ${reporter.summary}`)
     throw this.#failure(result, reporter, request, log)
   }
@@ -263,9 +272,10 @@ function secretsUnavailable(client: DockerClient): ShiplockError {
   })
 }
 
-function limitsNote({ client, memoryMb, cpus }: BuildCommand): string {
-  if (client.mode !== 'classic') return ' (BuildKit bounds neither memory nor cores of one build)'
-  return `${memoryMb === null ? '' : `, ${memoryMb} MiB of memory`}${cpus === null ? '' : `, ${cpus} cores`}`
+function limitsNote({ client, memoryMb, cpus }: BuildCommand, holdsSteps: boolean): string {
+  if (client.mode !== 'classic' && !holdsSteps) return ' (BuildKit in this engine bounds neither memory nor cores of a build)'
+  const each = client.mode === 'classic' ? '' : ' for each step'
+  return `, ${memoryMb} MiB of memory${cpus === null ? '' : `, ${cpus} cores`}${each}`
 }
 
 const GONE =
