@@ -171,7 +171,7 @@ async function assertPlatform(
 }
 
 const UNREACHABLE =
-  /no such host|dial tcp|connection refused|connection reset|i\/o timeout|TLS handshake|x509|deadline exceeded|server gave HTTP response|EOF|50[0234] /i
+  /no such host|dial tcp|connection refused|connection reset|i\/o timeout|TLS handshake|x509|deadline exceeded|server gave HTTP response|EOF|toomanyrequests|429|50[0234] /i
 const REFUSED = /unauthorized|authentication required|denied|forbidden|no basic auth|incorrect username|401|403/i
 
 /** In the engine's words, which differ from version to version. */

@@ -3,8 +3,9 @@ import type { ImageCredentials } from '../../container-engine/image-credentials.
 import { findImageFacts } from '../../container-engine/image-facts.ts'
 import { pullImage, type ResolvedImage, requireImageReference, resolveImage } from '../../container-engine/image-pull.ts'
 import type { RegistryAuth } from '../../container-engine/registry-auth.ts'
-import { ShiplockError } from '../../core/errors.ts'
-import type { ImageReference } from '../../domain/image-reference.ts'
+import { isShiplockError, ShiplockError } from '../../core/errors.ts'
+import type { Digest } from '../../domain/ids.ts'
+import { familiarName, type ImageReference, pinnedReference } from '../../domain/image-reference.ts'
 import type { BuildRequest } from '../builder.ts'
 import { type BaseNeed, checkTriggers } from './dockerfile-plan.ts'
 
@@ -12,6 +13,8 @@ export interface BaseImagesOptions {
   readonly engine: ContainerEngine
   readonly credentials: ImageCredentials
   readonly mayAddUrls: boolean
+  /** ms. Default: since the process began. */
+  readonly monotonic?: () => number
 }
 
 type Request = Pick<BuildRequest, 'projectId' | 'names' | 'env' | 'signal'> & {
@@ -104,6 +107,21 @@ export class BaseImages {
     return facts.triggers
   }
 
+  /** What the engine has of an image that is everybody's: Docker's own library, which is public by what it is. */
+  async #official(reference: ImageReference, signal: AbortSignal): Promise<ResolvedImage | null> {
+    if (reference.host !== 'docker.io' || !/^library\/[^/]+$/.test(reference.path) || reference.digest !== null) return null
+    const facts = await findImageFacts(this.#options.engine, `${familiarName(reference)}:${reference.tag ?? 'latest'}`, signal)
+    // One that was pulled under exactly this name; engines write it short, Podman in full.
+    const names = [familiarName(reference), reference.name]
+    const entry = facts?.repositoryDigests.find((name) => names.includes(name.split('@')[0] ?? ''))
+    const digest = entry?.split('@')[1] as Digest | undefined
+    return digest === undefined ? null : { digest, reference: pinnedReference(reference, digest), isLocal: false, note: '' }
+  }
+
+  #now(): number {
+    return this.#options.monotonic?.() ?? performance.now()
+  }
+
   async #resolve(
     reference: ImageReference,
     { projectId, names, env, signal }: Request,
@@ -115,11 +133,17 @@ export class BaseImages {
     if (auth !== null) auths.set(reference.host, auth)
     const key = JSON.stringify([projectId, reference.name, reference.tag, reference.digest, auth, platform])
     const known = this.#names.get(key)
-    if (known !== undefined && performance.now() < known.until) return { image: known.image, auth }
-    const image = await resolveImage(engine, projectId, { reference, auth, signal, ...(platform === undefined ? {} : { platform }) })
+    if (known !== undefined && this.#now() < known.until) return { image: known.image, auth }
+    const image = await resolveImage(engine, projectId, { reference, auth, signal, ...(platform === undefined ? {} : { platform }) }).catch(
+      async (error: unknown) => {
+        const other = isShiplockError(error, 'SOURCE_UNREACHABLE') ? (known?.image ?? (await this.#official(reference, signal))) : null
+        if (other === null) throw error
+        return { ...other, note: `its registry does not answer; it was ${other.digest.slice(0, 19)} when it last did` }
+      },
+    )
     if (this.#names.size >= REMEMBERED) this.#names.clear()
     // One that only the engine has may be made anew at any moment.
-    if (!image.isLocal) this.#names.set(key, { image, until: performance.now() + NAME_MS })
+    if (!image.isLocal) this.#names.set(key, { image, until: this.#now() + NAME_MS })
     return { image, auth }
   }
 }
