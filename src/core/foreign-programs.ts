@@ -25,6 +25,8 @@ export interface RoomRequest {
   /** Of the host, to be read only; `target` is where the programs see it, if they have a view of their own. */
   readonly mounts: readonly RoomMount[]
   readonly memoryMb: number
+  /** For ssh: without bubblewrap it shares the user `nobody` with other such rooms, for want of one with a name. */
+  readonly needsName?: boolean
 }
 
 export interface RoomMount {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { ShiplockError } from '../core/errors.ts'
 import { type CommandResult, runCommand } from '../core/exec.ts'
 import type { ForeignPrograms, Room, RoomRequest, RoomRunOptions } from '../core/foreign-programs.ts'
+import { giveTree } from '../core/give-tree.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectId } from '../domain/ids.ts'
 import type { Tenant } from '../domain/tenant.ts'
-import type { Sandbox, SandboxSpec } from './sandbox.ts'
+import { NAMED_USER, type Sandbox, type SandboxSpec } from './sandbox.ts'
 
 const PREFIX = 'room-'
 const MOUNT_POINT = '/work'
@@ -45,7 +45,12 @@ class ConfinedRoom implements Room {
 
   async open(): Promise<void> {
     const theirs = this.#request.mounts.filter(({ isTheirs }) => isTheirs === true).map(({ source }) => source)
-    for (const directory of [this.#request.directory, ...theirs]) await this.#sandbox.own(directory, this.#user)
+    const { ownUser, filesystem } = this.#sandbox.description
+    const isNamed = this.#request.needsName === true && ownUser && !filesystem
+    for (const directory of [this.#request.directory, ...theirs]) {
+      if (isNamed) await giveTree(directory, NAMED_USER)
+      else await this.#sandbox.own(directory, this.#user)
+    }
   }
 
   async run(argv: readonly string[], options: RoomRunOptions): Promise<CommandResult> {
@@ -71,9 +76,7 @@ class ConfinedRoom implements Room {
     await this.#sandbox.kill(this.#name)
     await this.#sandbox.remove(this.#name)
     if (!this.#sandbox.description.ownUser) return
-    const { directory } = this.#request
-    const result = await runCommand('/bin/chown', ['-hR', '--', '0:0', directory], { env: {} })
-    if (result.exitCode !== 0) throw new ShiplockError('INTERNAL', `can't take ${directory} back: ${result.stderrTail.join(' ')}`)
+    await giveTree(this.#request.directory, 0)
   }
 
   #spec(argv: readonly string[], options: RoomRunOptions): SandboxSpec {
@@ -89,6 +92,7 @@ class ConfinedRoom implements Room {
       memoryMb: this.#request.memoryMb,
       cpus: null,
       pidsMax: LIMITS.foreignProcesses,
+      needsName: this.#request.needsName === true,
     }
   }
 }

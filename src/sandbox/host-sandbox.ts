@@ -13,7 +13,7 @@ import { bubblewrapArguments, bubblewrapCommand, type Toolbox } from './bubblewr
 import { dropUser } from './drop-user.ts'
 import { environmentScript } from './environment-script.ts'
 import { MARKER, processesByMarker } from './marked-processes.ts'
-import type { Sandbox, SandboxDescription, SandboxedCommand, SandboxSpec, SandboxUsage } from './sandbox.ts'
+import { NAMED_USER, type Sandbox, type SandboxDescription, type SandboxedCommand, type SandboxSpec, type SandboxUsage } from './sandbox.ts'
 import { ENTER_SCRIPT, JOIN_SCRIPT } from './sandbox-scripts.ts'
 import type { TenantUsers } from './tenant-users.ts'
 
@@ -67,7 +67,7 @@ export class HostSandbox implements Sandbox {
     assertName(spec.name)
     const { tools, setpriv, cgroups } = this.#parts
     const insidePath = tools === null ? spec.directory : spec.mountPoint
-    const user = setpriv === null ? (process.getuid?.() ?? 0) : await this.users.userOf(spec.tenant)
+    const user = await this.#userOf(spec)
     const environmentFile = await this.#writeEnvironment(spec, insidePath)
     const argumentsFile = tools === null ? '' : await this.#writeArguments(spec.name, tools, await this.#withAccounts(spec, user))
     const joins =
@@ -89,6 +89,12 @@ export class HostSandbox implements Sandbox {
       attach: () => {},
       killFile: cgroups?.killFile(spec.name) ?? null,
     }
+  }
+
+  async #userOf({ tenant, needsName }: SandboxSpec): Promise<number> {
+    const { tools, setpriv } = this.#parts
+    if (setpriv === null) return process.getuid?.() ?? 0
+    return needsName === true && tools === null ? NAMED_USER : this.users.userOf(tenant)
   }
 
   processes(name: string): readonly number[] {

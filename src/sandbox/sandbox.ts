@@ -30,7 +30,12 @@ export interface SandboxSpec {
   readonly image?: string | null
   /** As the administrator of that image, so that packages can be installed; on a host everything runs as the tenant's user. */
   readonly asRoot?: boolean
+  /** As `NAMED_USER` where the sandbox shows no list of accounts of its own: some programs (ssh) do not run as a user without a name. */
+  readonly needsName?: boolean
 }
+
+/** `nobody`, on every system that has the name at all. */
+export const NAMED_USER = 65_534
 
 /** How to start the command so that it is confined: give argv, env and cwd to `spawn`. */
 export interface SandboxedCommand {

@@ -110,6 +110,7 @@ async function furnish(options: GitRoomOptions, request: Furnishing): Promise<Gi
     directory,
     mounts: served === null ? [settings] : [settings, served],
     memoryMb: LIMITS.gitMemoryMb,
+    needsName: address.protocol === 'ssh',
   })
   const at = (name: string) => join(inside(settings), name)
   const git = createGit({

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { ForeignPrograms } from '../../src/core/foreign-programs.ts'
 import { parseHostKeyLine } from '../../src/core/known-hosts.ts'
 import { removeTree } from '../../src/core/remove-tree.ts'
 import { createSshKey } from '../../src/core/ssh-key.ts'
@@ -60,8 +61,13 @@ const token = (text = TOKEN, host = https.host): SourceCredentials => ({
 })
 
 let count = 0
-async function fetch(url: string, credentials: SourceCredentials | undefined, signal = new AbortController().signal) {
-  const source = await hostGitSource(root, { programs, memory, caFile: https.caFile })
+async function fetch(
+  url: string,
+  credentials: SourceCredentials | undefined,
+  signal = new AbortController().signal,
+  confined: ForeignPrograms = programs,
+) {
+  const source = await hostGitSource(root, { programs: confined, memory, caFile: https.caFile })
   const directory = join(root, `checkout${count++}`)
   const lines: string[] = []
   try {
@@ -95,6 +101,14 @@ describe('over ssh with a deploy key', () => {
   test('a repository comes from a host whose key is pinned', async () => {
     const { lines } = await fetch(ssh.urlOf(repo.directory), deployKey([ssh.hostKey]))
     expect(lines[0]).toBe(`with the deploy key ${key.fingerprint}`)
+  })
+
+  test('also where the host has no bubblewrap', async () => {
+    // Whoever runs git there has to come by.
+    chmodSync(root, 0o711)
+    const open = await hostPrograms(join(root, 'open'), 'none')
+    await fetch(ssh.urlOf(repo.directory), deployKey([ssh.hostKey]), undefined, open)
+    await fetch(https.urlOf('app'), token(), undefined, open)
   })
 
   test('a key that Node drew is one that OpenSSH reads, with the fingerprint that it shows', () => {

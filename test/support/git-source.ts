@@ -13,10 +13,10 @@ import { memoryOf } from './memory-directories.ts'
 export const anyHost = createHostGuard({ reach: 'any', allowed: [] })
 
 /** What confines git on this host, for a state directory of its own. */
-export async function hostPrograms(root: string): Promise<ForeignPrograms> {
+export async function hostPrograms(root: string, kind: 'auto' | 'none' = 'auto'): Promise<ForeignPrograms> {
   const stateDirectory = join(root, 'sandbox')
   mkdirSync(stateDirectory, { recursive: true })
-  return createConfinedPrograms(await createSandbox({ stateDirectory, logger: silentLogger }))
+  return createConfinedPrograms(await createSandbox({ stateDirectory, logger: silentLogger, kind }))
 }
 
 /** A git source confined as the server confines it, which takes repositories below `root` and calls every host. */
