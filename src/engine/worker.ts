@@ -16,8 +16,9 @@ import { appendEvents } from '../store/sql/events.ts'
 import { abandonLeases, type Lease, renewLeases, rescueLease } from '../store/sql/leases.ts'
 import { findRelease } from '../store/sql/releases.ts'
 import { readTimeLeft } from '../store/sql/time-left.ts'
-import { enterStage, event } from './commit.ts'
+import { enterStage } from './commit.ts'
 import type { EngineDependencies } from './dependencies.ts'
+import { event } from './deployment-event.ts'
 import { scanOfRollback } from './rollback-scan.ts'
 import { runDeployment } from './run-deployment.ts'
 
@@ -211,8 +212,7 @@ export async function claim(dependencies: EngineDependencies, tx: Queryable): Pr
             ...(await scanOfRollback(tx, target.projectId, release, dependencies.clock.now())),
           },
         }
-  const more = release === null ? {} : { releaseId: release.id }
-  const entered = await enterStage(dependencies, tx, target, deployment, row.stage, { deploymentId: claimed.id }, more)
+  const entered = await enterStage(dependencies, tx, target, deployment, row.stage, { deploymentId: claimed.id })
   await appendEvents(tx, [
     event({ target, deployment }, 'deployment.started', `${claimed.kind} of ${target.service} has begun`),
     ...deployment.facts.warnings.map((warning) => event({ target, deployment }, 'deployment.warning', warning)),
