@@ -11,9 +11,10 @@ const CALLS: Readonly<Record<string, string>> = {
   'builders/dockerfile/dockerfile-builder.ts':
     'docker build: sends the context, whose links are checked before (`build-context.ts`) and never followed out of it; what runs, runs in the engine',
   'builders/recipe/confined-run.ts': 'what a recipe says: in the sandbox, as the tenant’s user',
-  'builders/recipe/disk-watch.ts': 'du: counts, follows no link, opens no file',
+
   'core/cgroup-detect.ts': 'sh, a constant script: the server’s own cgroup',
   'core/directory-lock.ts': 'ps -o lstart=: when a process began',
+  'core/disk-use.ts': 'du: counts, follows no link, opens no file',
   'core/exec.ts': 'the one that starts what the others name',
   'core/give-tree.ts': 'chown -hR: changes links themselves, enters none, opens no file',
   'builders/recipe/runtime-layer-store.ts': 'chown -hR, as core/give-tree.ts',
