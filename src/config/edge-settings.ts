@@ -17,6 +17,8 @@ export interface EdgeSettings {
   readonly traefikEntry: TraefikAddress | null
   /** Where Traefik reaches the embedded edge; null = at its listener. */
   readonly traefikInner: string | null
+  /** Where what Traefik was told is kept for its file provider; null = nowhere. */
+  readonly traefikFile: string | null
   readonly traefikEntryPoints: readonly string[]
   readonly traefikCertResolver: string | null
   /** Containers get Traefik's labels and join this network; null = they don't. */
@@ -91,6 +93,18 @@ export const EDGE_SETTING_DEFINITIONS: { readonly [Key in keyof EdgeSettings]: S
     example: 'http://172.17.0.1:8080',
     defaultText: 'SHIPLOCK_EDGE_LISTEN',
     parse: parseInner,
+    default: () => null,
+  },
+  traefikFile: {
+    variable: 'SHIPLOCK_TRAEFIK_FILE',
+    about:
+      "File in a directory of Traefik's file provider, where what it was told last is kept: a Traefik that starts while the server is stopped finds its hosts there.",
+    example: '/etc/traefik/dynamic/shiplock.yml',
+    defaultText: 'none',
+    parse: (text) =>
+      /^\/[^\0]+\.ya?ml$/.test(text)
+        ? { value: text }
+        : { problem: 'must be an absolute path that ends in .yml: the file provider reads no other' },
     default: () => null,
   },
   traefikEntryPoints: {

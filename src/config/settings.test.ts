@@ -71,6 +71,7 @@ describe('defaults', () => {
       sharedCookies: false,
       traefikCertResolver: null,
       traefikNetwork: null,
+      traefikFile: null,
       trivy: null,
       trivyServer: null,
       trivyToken: null,

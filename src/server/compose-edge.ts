@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { isLoopback } from '../config/listen-address.ts'
 import type { Settings } from '../config/settings.ts'
+import { writeFileAtomic } from '../core/atomic-file.ts'
 import { systemClock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import type { Edge } from '../edge/edge.ts'
@@ -54,7 +55,13 @@ export function composeEdge(settings: Settings, logger: Logger, database: Databa
     start: async () => {
       const { traefikListen: listen } = settings
       const token = await openTraefikToken(settings.dataDirectory, isLoopback(listen))
-      provider = new TraefikProvider({ listen, ...token, document: () => edge.document(), clock: systemClock })
+      provider = new TraefikProvider({
+        listen,
+        ...token,
+        document: () => edge.document(),
+        clock: systemClock,
+        ...keeping(settings.traefikFile, logger),
+      })
       await embedded.start()
       await provider.start()
       edge.attach(provider)
@@ -63,6 +70,24 @@ export function composeEdge(settings: Settings, logger: Logger, database: Databa
       await provider?.stop()
       provider = null
       await embedded.detach()
+    },
+  }
+}
+
+/** Not secret, and Traefik may be another user. JSON is YAML. */
+function keeping(path: string | null, logger: Logger): Pick<ConstructorParameters<typeof TraefikProvider>[0], 'keep'> {
+  if (path === null) return {}
+  let isTold = false
+  return {
+    keep: async (text) => {
+      try {
+        await writeFileAtomic(path, `${text}\n`, 0o644)
+        isTold = false
+      } catch (error) {
+        if (!isTold) logger.warn('the copy for Traefik can not be written (SHIPLOCK_TRAEFIK_FILE)', { path, error })
+        isTold = true
+        throw error
+      }
     },
   }
 }

@@ -25,12 +25,13 @@ interface Changes {
   readonly headers?: Readonly<Record<string, string>>
   readonly untilShown?: { shown(): void }
   readonly scheme?: 'http' | 'https'
+  readonly keep?: (text: string) => Promise<void>
 }
 
 const TOKEN = 'a-token'
 const BEARER = { authorization: `Bearer ${TOKEN}` }
 
-async function setUp({ clock = systemClock, headers = BEARER, untilShown, scheme = 'http' }: Changes = {}): Promise<Setup> {
+async function setUp({ clock = systemClock, headers = BEARER, untilShown, scheme = 'http', keep }: Changes = {}): Promise<Setup> {
   const hosts: string[] = []
   const inner = await startEdge({ trustsForwarded: true })
   const ports = { entry: 0 }
@@ -56,6 +57,7 @@ async function setUp({ clock = systemClock, headers = BEARER, untilShown, scheme
     token: TOKEN,
     untilShown: untilShown ?? null,
     document: () => edge.document(),
+    ...(keep === undefined ? {} : { keep }),
     clock,
   })
   await provider.start()
@@ -216,6 +218,32 @@ describe('behind Traefik', () => {
       setup.hosts.push('!')
       await eventually(() => expect(setup.traefik.refusal).toContain('503'))
       expect(setup.traefik.hosts).toEqual(['early.localhost'])
+    } finally {
+      await setup.close()
+    }
+  })
+
+  test('I1: what Traefik was told is kept where it finds it without the server, whole, and again after a failure', async () => {
+    const kept: string[] = []
+    let isFull = true
+    const keep = async (text: string) => {
+      if (isFull) throw new Error('no space left on device')
+      kept.push(text)
+    }
+    const setup = await setUp({ keep })
+    try {
+      setup.hosts.push('a.localhost')
+      await eventually(() => expect(setup.traefik.hosts).toEqual(['a.localhost']))
+      isFull = false
+      await eventually(() => expect(kept).toHaveLength(1))
+      expect(JSON.parse(kept[0] ?? '')).toEqual((await setup.edge.document()).document)
+      setup.hosts.push('b.localhost')
+      await eventually(() => expect(kept).toHaveLength(2))
+      expect(kept[1]).toContain('b.localhost')
+      // The database away is no reason to forget.
+      setup.hosts.push('!')
+      await eventually(() => expect(setup.traefik.refusal).toContain('503'))
+      expect(kept).toHaveLength(2)
     } finally {
       await setup.close()
     }

@@ -14,6 +14,8 @@ export interface ProviderOptions {
   readonly untilShown: { shown(): void } | null
   /** What Traefik shall know now. When it rejects, Traefik is told to keep what it has. */
   readonly document: () => Promise<{ readonly document: DynamicDocument; readonly hosts: ReadonlySet<string> }>
+  /** Keeps what Traefik was told where it finds it without this server; called when it changed, never twice at once. */
+  readonly keep?: (text: string) => Promise<void>
   readonly clock: Clock
 }
 
@@ -24,6 +26,8 @@ export class TraefikProvider {
   readonly #waiting = new Set<() => void>()
   #told: ReadonlySet<string> = new Set()
   #polledAt: number | null = null
+  #kept: string | null = null
+  #keeping: Promise<void> = Promise.resolve()
   #isOpen: boolean
 
   constructor(options: ProviderOptions) {
@@ -70,6 +74,7 @@ export class TraefikProvider {
 
   async stop(): Promise<void> {
     for (const wake of this.#waiting) wake()
+    await this.#keeping
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve())
       this.#server.closeAllConnections()
@@ -101,6 +106,7 @@ export class TraefikProvider {
     const current = await this.#options.document().catch(() => null)
     if (current === null) return void response.writeHead(503).end()
     const body = JSON.stringify(current.document)
+    this.#keep(body)
     response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' })
     response.end(body, () => {
       this.#told = current.hosts
@@ -108,6 +114,18 @@ export class TraefikProvider {
       for (const wake of this.#waiting) wake()
       this.#waiting.clear()
     })
+  }
+
+  #keep(body: string): void {
+    const { keep } = this.#options
+    if (keep === undefined || body === this.#kept) return
+    this.#kept = body
+    this.#keeping = this.#keeping
+      .then(() => keep(body))
+      .catch(() => {
+        // The next answer tries again.
+        if (this.#kept === body) this.#kept = null
+      })
   }
 
   /** Whatever runs on this host can call loopback: apps as well. */
