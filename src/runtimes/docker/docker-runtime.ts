@@ -52,7 +52,8 @@ export interface DockerRuntimeOptions {
 }
 
 const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
-const EXIT_POLL_MS = 1000
+/** The engine's events tell at once; this is for what they could not tell. */
+const EXIT_BACKSTOP_MS = 15_000
 const AWAY_PAUSE_MS = 500
 const START_POLL_MS = 20
 
@@ -212,7 +213,7 @@ export class DockerRuntime implements Runtime {
       try {
         const status = await this.inspect(id)
         if (status.state !== 'running') return status
-        await this.#exits.signals.next(id, EXIT_POLL_MS, signal)
+        await this.#exits.signals.next(id, EXIT_BACKSTOP_MS, signal)
       } catch (error) {
         signal.throwIfAborted()
         if (!isShiplockError(error, 'ENGINE_UNREACHABLE')) throw error

@@ -40,6 +40,8 @@ export class ExitWatch {
     while (!signal.aborted) {
       try {
         const { body } = await this.#engine.stream('GET', '/events', { query, signal })
+        // What ended before the engine listened to us was not told.
+        this.signals.emitAll()
         for await (const event of jsonLines<EngineEvent>(body)) {
           const id = event.Actor?.Attributes?.[LABEL.id]
           if (id !== undefined) this.signals.emit(id)
@@ -47,6 +49,7 @@ export class ExitWatch {
       } catch {
         // Away: it is asked again.
       }
+      this.signals.emitAll()
       await this.#clock.sleep(RETRY_MS, signal).catch(() => {})
     }
   }

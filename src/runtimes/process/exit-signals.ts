@@ -1,9 +1,14 @@
-/** Wakes who waits for a named thing to end: at once when its own child exits, else (adopted from an earlier server) after a poll. */
+/** Wakes who waits for a named thing to end: at once when somebody tells of its end, at the latest after a while. */
 export class ExitSignals {
   readonly #waiting = new Map<string, Set<() => void>>()
 
   emit(name: string): void {
     for (const resolve of [...(this.#waiting.get(name) ?? [])]) resolve()
+  }
+
+  /** Whoever waits looks again: something may have been missed. */
+  emitAll(): void {
+    for (const name of [...this.#waiting.keys()]) this.emit(name)
   }
 
   /** Resolves at the next signal for `name` or after `pollMs`; rejects with the signal's reason. */

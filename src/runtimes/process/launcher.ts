@@ -77,6 +77,8 @@ export class Launcher {
     await this.sandbox.kill(name)
     const run = new RunDirectory(directory)
     const exit = run.exit(record.launch ?? '')
+    // A supervisor that was killed leaves the part of it that keeps the log.
+    if (exit === null) for (const left of supervisorsOf(run)) signalProcess(left, 'SIGKILL')
     const usage = await this.sandbox.usage(name)
     const outcome: LaunchOutcome = {
       exitCode: exit?.code ?? null,

@@ -6,7 +6,10 @@ import type { InstanceLog } from './instance-log.ts'
 import { LogTimes } from './log-times.ts'
 
 const SETTLE_MS = 20
+/** Of readers, and of the file where the kernel does not tell of changes. */
 const POLL_MS = 1000
+/** Where it does. */
+const BACKSTOP_MS = 30_000
 
 /** Watches one log while the server lives: notes when it grew, wakes its readers, keeps it within its bound. The supervisor does the last slowly. */
 export class LogWatch {
@@ -35,13 +38,15 @@ export class LogWatch {
     if (this.#poll !== null) return
     // What came while nobody watched is at most as old as the file's last change.
     this.#look(lastChange(this.#log.file))
+    let pollMs = BACKSTOP_MS
     try {
       this.#watcher = watch(this.#log.file, { persistent: false }, () => this.#soon())
       this.#watcher.on('error', () => {})
     } catch {
-      // No inotify watches left: the poll below does it alone.
+      // No inotify watches left: the poll does it alone.
+      pollMs = POLL_MS
     }
-    this.#poll = setInterval(() => this.#look(), POLL_MS).unref()
+    this.#poll = setInterval(() => this.#look(), pollMs).unref()
   }
 
   stop(): void {

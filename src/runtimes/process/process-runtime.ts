@@ -6,6 +6,7 @@ import type { DiskWriter } from '../../core/disk-writer.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
 import type { MemoryDirectory } from '../../core/memory-directory.ts'
+import { identify } from '../../core/process-identity.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { InstanceId } from '../../domain/ids.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
@@ -43,6 +44,7 @@ import { runWriters } from './run-disk.ts'
 import { laySupport } from './run-support.ts'
 import { StaticSite } from './static-site.ts'
 import { Tasks } from './tasks.ts'
+import { VitalSigns } from './vital-signs.ts'
 
 export interface ProcessRuntimeOptions {
   /** Changed by one living server at a time, the one that opened the runtime; what it holds outlives the server. */
@@ -60,7 +62,8 @@ export interface ProcessRuntimeOptions {
 
 const HOST = '127.0.0.1'
 const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
-const EXIT_POLL_MS = 100
+/** The kernel tells at once; this is for what it could not tell. */
+const EXIT_BACKSTOP_MS = 20_000
 
 /**
  * Runs instances as processes of this host, each in a sandbox under a supervisor of its own that outlives the server. Before `open` it
@@ -81,6 +84,7 @@ export class ProcessRuntime implements Runtime {
   readonly #locks = new KeyedLock()
   readonly #watches = new Map<string, LogWatch>()
   readonly #exits = new ExitSignals()
+  readonly #vitals = new VitalSigns()
   #isOpen = false
 
   constructor(options: ProcessRuntimeOptions) {
@@ -197,9 +201,14 @@ export class ProcessRuntime implements Runtime {
 
   async waitForExit(id: InstanceId, signal: AbortSignal): Promise<InstanceStatus> {
     for (;;) {
+      signal.throwIfAborted()
       const status = await this.inspect(id)
       if (status.state !== 'running') return status
-      await this.#exits.next(id, EXIT_POLL_MS, signal)
+      const state = await this.#launcher.look(this.#directory(id))
+      const supervisor = state.kind === 'running' ? identify(state.supervisor) : null
+      if (supervisor === null) continue
+      const forget = this.#vitals.watch(supervisor, () => this.#exits.emit(id))
+      await this.#exits.next(id, EXIT_BACKSTOP_MS, signal).finally(forget)
     }
   }
 
