@@ -114,16 +114,21 @@ async function headOf(response: Dispatcher.ResponseData): Promise<string | null>
   return bytes === 0 ? null : printable(Buffer.concat(chunks).subarray(0, BODY_BYTES_KEPT).toString('utf8'))
 }
 
-function tcpAnswer(request: ProbeRequest, port: number): Promise<Answer> {
+/** Not by the socket's own `signal` option: its listener stays on the signal for ever, one for each probe of a long watch. */
+function tcpAnswer({ address, timeoutMs, signal }: ProbeRequest, port: number): Promise<Answer> {
   return new Promise((resolve) => {
-    const socket = connect({ host: request.address.host, port, signal: request.signal })
+    const socket = connect({ host: address.host, port })
     const settle = (passed: boolean, result: string) => {
+      signal.removeEventListener('abort', onAbort)
       socket.destroy()
       resolve({ passed, result, body: null })
     }
-    socket.setTimeout(request.timeoutMs, () => settle(false, `no answer in ${request.timeoutMs} ms`))
+    const onAbort = () => settle(false, reasonOf(signal.reason, timeoutMs))
+    socket.setTimeout(timeoutMs, () => settle(false, `no answer in ${timeoutMs} ms`))
     socket.once('connect', () => settle(true, 'connected'))
-    socket.once('error', (error) => settle(false, reasonOf(error, request.timeoutMs)))
+    socket.on('error', (error) => settle(false, reasonOf(error, timeoutMs)))
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
   })
 }
 
