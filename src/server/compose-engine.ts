@@ -53,6 +53,7 @@ export async function composeRuntime(
     stateDirectory,
     logger,
     reach: settings.containerAddress,
+    instanceDiskMb: settings.instanceDiskMb,
     fetchImage,
     front: frontLabels(settings),
   })

@@ -38,6 +38,7 @@ export interface LaunchRequest {
   readonly host: string | null
   readonly cpu: CpuClass
   readonly memoryMb: number
+  readonly diskMb?: number | null
   readonly ociRuntime: string | null
   readonly fence: number
   readonly present: ContainerFacts | null
@@ -129,6 +130,7 @@ export class ContainerLauncher {
         network: network.name,
         address,
         memoryMb: request.memoryMb,
+        diskMb: request.diskMb ?? null,
         stopAsked: false,
         launchedAt: new Date(this.#options.clock.now()).toISOString(),
         timedOut: false,

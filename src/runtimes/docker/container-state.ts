@@ -49,9 +49,17 @@ export function statusOf(facts: ContainerFacts, record: ContainerRecord | null):
     exitCode: State.ExitCode,
     signal: signalName(State.ExitCode),
     outOfMemory: State.OOMKilled === true && !stopped,
+    overDisk: record?.overDisk ?? null,
     stopped,
     exitedAt: State.FinishedAt.startsWith('0001') ? null : new Date(State.FinishedAt).toISOString(),
   }
+}
+
+/** Of one whose container is gone: it was ended for what it wrote, or it is missing. */
+export function statusWithout(record: ContainerRecord | null): InstanceStatus {
+  if (record?.overDisk === undefined) return { state: 'missing' }
+  const { overDisk, stopAsked: stopped } = record
+  return { state: 'exited', exitCode: null, signal: 'SIGKILL', outOfMemory: false, overDisk, stopped, exitedAt: null }
 }
 
 /** A published port where there is one, else the address in the container's network. */

@@ -3,6 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ContainerEngine, isRefusal } from '../../container-engine/engine.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
+import type { DiskWriter } from '../../core/disk-writer.ts'
 import { eachLimited } from '../../core/each-limited.ts'
 import { isShiplockError, ShiplockError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
@@ -25,13 +26,15 @@ import type {
   TaskResult,
   TaskSpec,
 } from '../runtime.ts'
+import { awaitStarted } from './await-started.ts'
 import { commandOf, portOf } from './container-command.ts'
+import { containerWriters } from './container-disk.ts'
 import { filters, LABEL, labelsOf } from './container-labels.ts'
 import { ContainerLauncher, type LauncherOptions, type ReachSetting } from './container-launcher.ts'
 import { ContainerLog } from './container-log.ts'
 import { ContainerOnce } from './container-once.ts'
-import { assertFence, type ContainerRecord, readRecord, writeRecord } from './container-record.ts'
-import { type ContainerFacts, isRunning, labelsIn, statusOf } from './container-state.ts'
+import { assertFence, markOverDisk, readRecord, recordOf, writeRecord } from './container-record.ts'
+import { type ContainerFacts, isRunning, labelsIn, statusOf, statusWithout } from './container-state.ts'
 import { ContainerTasks } from './container-tasks.ts'
 import { diagnoseContainer } from './diagnose-container.ts'
 import { execInside } from './exec-inside.ts'
@@ -49,6 +52,8 @@ export interface DockerRuntimeOptions {
   /** null = no proxy reads labels. */
   readonly front?: LauncherOptions['front']
   readonly clock?: Clock
+  /** What an instance may have on disk at most; null, the default = only the volume bounds it. */
+  readonly instanceDiskMb?: number | null
 }
 
 const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
@@ -75,6 +80,7 @@ export class DockerRuntime implements Runtime {
   readonly #launcher: ContainerLauncher
   readonly #tasks: ContainerTasks
   readonly #exits: ExitWatch
+  readonly #instanceDiskMb: number | null
   readonly #once: ContainerOnce
   #isBegun = false
 
@@ -106,6 +112,7 @@ export class DockerRuntime implements Runtime {
     this.#tasks = new ContainerTasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock)
     this.#once = new ContainerOnce(join(options.stateDirectory, 'once'), this.#clock)
     this.#exits = new ExitWatch(options.engine, owner, this.#clock)
+    this.#instanceDiskMb = options.instanceDiskMb ?? null
   }
 
   /** Lets go; containers go on. */
@@ -155,9 +162,8 @@ export class DockerRuntime implements Runtime {
   }
 
   async inspect(id: InstanceId): Promise<InstanceStatus> {
-    const directory = this.#directory(id)
-    const [facts, record] = await Promise.all([this.#find(id), readRecord(directory)])
-    return facts === null ? { state: 'missing' } : statusOf(facts, record)
+    const [facts, record] = await Promise.all([this.#find(id), readRecord(this.#directory(id))])
+    return facts === null ? statusWithout(record) : statusOf(facts, record)
   }
 
   stop(id: InstanceId, options: { readonly timeoutMs: number }, fence: number): Promise<StopReport> {
@@ -257,6 +263,21 @@ export class DockerRuntime implements Runtime {
     return this.#tasks.remove(id, fence)
   }
 
+  diskWriters(): Promise<readonly DiskWriter[]> {
+    const end = (id: string, reason: string) => this.#endOverDisk(id as InstanceId, reason)
+    return containerWriters({ engine: this.#engine, owner: this.owner, instances: this.#instances, mostMb: this.#instanceDiskMb, end })
+  }
+
+  #endOverDisk(id: InstanceId, reason: string): Promise<void> {
+    return this.#locked(id, async (directory) => {
+      await markOverDisk(directory, reason)
+      await this.#launcher.containers.stop(this.#name(id), 0)
+      await this.#caughtUp(id, (await this.#watch(id)).log)
+      await this.#launcher.containers.remove(this.#name(id))
+      this.#exits.signals.emit(id)
+    })
+  }
+
   async begin(): Promise<void> {
     this.#isBegun = true
     for (const { log } of this.#logs.values()) {
@@ -287,7 +308,7 @@ export class DockerRuntime implements Runtime {
     const { log } = await this.#watch(spec.id)
     if (present !== null) await this.#caughtUp(spec.id, log)
     await log.reports.clear()
-    const { id, labels, cpu, memoryMb, ociRuntime } = spec
+    const { id, labels, cpu, memoryMb, diskMb, ociRuntime } = spec
     const once = this.#engine.isLocal ? await this.#once.lay(image, spec) : { env: {}, mounts: [] }
     const env = { ...spec.env, ...once.env, PORT: String(port), SHIPLOCK_INSTANCE: id }
     await this.#launcher.launch({
@@ -304,6 +325,7 @@ export class DockerRuntime implements Runtime {
       host: spec.host ?? null,
       cpu,
       memoryMb,
+      diskMb: diskMb ?? null,
       ociRuntime,
       fence,
       present,
@@ -317,24 +339,10 @@ export class DockerRuntime implements Runtime {
     await this.#once.sweep(new Set(records.flatMap((record) => record?.labels.deploymentId ?? [])))
   }
 
-  /** Waits until init commands have run, and tells which of them failed. */
   async #awaitStarted(spec: InstanceSpec, signal: AbortSignal): Promise<InstanceStatus> {
     const { log } = await this.#watch(spec.id)
-    for (;;) {
-      signal.throwIfAborted()
-      // In this order: what has ended, and was read, can report nothing more.
-      const status = await this.inspect(spec.id)
-      if (status.state !== 'running') await log.settle()
-      const report = await log.reports.read()
-      if (report.kind === 'init-failed')
-        throw new ShiplockError('LAUNCH_FAILED', `init command ${report.number} exited with ${report.code}, and initFailure is "fail"`)
-      if (report.kind === 'started') {
-        const { initFailures } = report
-        return status.state === 'running' && initFailures.length > 0 ? { ...status, initFailures } : status
-      }
-      if (status.state !== 'running') return status
-      await this.#exits.signals.next(spec.id, START_POLL_MS, signal)
-    }
+    const pause = () => this.#exits.signals.next(spec.id, START_POLL_MS, signal)
+    return awaitStarted(log, { inspect: () => this.inspect(spec.id), pause, signal })
   }
 
   /** Waits, within a bound, until what an ended container said is in its log. */
@@ -379,8 +387,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async #locked<Result>(id: InstanceId, action: (directory: string) => Promise<Result>): Promise<Result> {
-    const directory = this.#directory(id)
-    return this.#locks.run(id, () => action(directory))
+    return this.#locks.run(id, () => action(this.#directory(id)))
   }
 
   async #ids(): Promise<readonly InstanceId[]> {
@@ -389,10 +396,3 @@ export class DockerRuntime implements Runtime {
   }
 }
 const LIST_AT_ONCE = 8
-
-/** Of a container whose record was lost. */
-function recordOf(facts: ContainerFacts, spec: InstanceSpec): ContainerRecord {
-  const { id, labels, memoryMb } = spec
-  const network = labelsIn(facts)[LABEL.network] ?? ''
-  return { id, labels, fence: 0, network, address: null, memoryMb, stopAsked: false, launchedAt: facts.State.StartedAt, timedOut: false }
-}

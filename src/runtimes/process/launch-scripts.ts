@@ -6,7 +6,8 @@
  * - runs only if it is the launch that is wanted, and claims it by creating `run.<launch>` exclusively: of two supervisors for one
  *   launch (the server died after spawning the first) exactly one runs the command;
  * - records the exit code, which nobody else could learn while no server runs;
- * - keeps the log within its bound meanwhile, looking the more often the faster it grows (the server, while it lives, looks at once), and notes how long the log was when;
+ * - keeps the log within its bound meanwhile, looking the more often the faster it grows, and notes how long it was when; the server, while
+ *   it lives, cuts it earlier, and leaves nothing to cut here: two that cut at once could leave a floor below a hole;
  * - has no standard error of its own by then: shells announce on it which signal ended their command, which is no output of the app;
  * - catches signals instead of ignoring them: caught ones are reset to the default in children, ignored ones would stay ignored.
  * The command runs in the foreground, since a shell without job control starts background commands with SIGINT ignored.
@@ -40,7 +41,7 @@ bounded() {
     read -r floor <"$log.floor"
     [ "$line" = "$last" ] || echo "$((base + size)) \${line#* }" >>"$log.times"
     last=$line
-    if [ -n "$fallocate" ] && [ $((size - floor)) -gt $((bound + bound / 4)) ]; then
+    if [ -n "$fallocate" ] && [ $((size - floor)) -gt $((bound * 2)) ]; then
       echo $((size - bound)) >"$log.floor"
       "$fallocate" --punch-hole --offset 0 --length $((size - bound)) "$log"
     fi
