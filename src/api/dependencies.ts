@@ -136,7 +136,7 @@ export interface ApiDependencies {
   /** Opens what `secrets.seal` has sealed: the secrets of webhooks. */
   readonly open: (sealed: Uint8Array) => string
   /** Verifies, then parses. Never throws. */
-  readonly readHook: (provider: WebhookProviderName, request: HookRequest) => HookReading
+  readonly readHook: (provider: WebhookProviderName, request: HookRequest) => Promise<HookReading>
   /** The headers under which that provider would send the body. */
   readonly signHook: (
     provider: WebhookProviderName,

@@ -73,7 +73,7 @@ export class HookDoor {
     }
     const rawBody = await this.#readBody(incoming, found, holder)
     const secrets = found.sealedSecrets.map(open)
-    const reading = readHook(found.provider, { headers: incoming.headersDistinct, rawBody, secrets })
+    const reading = await readHook(found.provider, { headers: incoming.headersDistinct, rawBody, secrets })
     if (reading.kind === 'refused') {
       this.#noteRefusal(found.id, reading, rawBody.length)
       throw this.#refuse(holder)

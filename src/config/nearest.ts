@@ -1,7 +1,9 @@
 import { distance } from 'fastest-levenshtein'
+import { LIMITS } from '../core/limits.ts'
 
 /** The known word that a typing error most likely meant; null when none is near. */
 export function nearest(word: string, known: readonly string[]): string | null {
+  if (word.length > LIMITS.nearestCharacters) return null
   const wanted = word.toLowerCase()
   let best: { word: string; distance: number } | null = null
   for (const candidate of known) {

@@ -271,6 +271,16 @@ export const LIMITS = {
   // ── matching and parsing of foreign text
   /** How long a long loop goes on before others have their turn. */
   sliceMs: 8,
+  /** Foreign text up to here is parsed where it is; a thread of its own takes what is larger. */
+  inlineParseBytes: 64 * KiB,
+  /** Of one task of a thread that parses. Thousands of times what honest input takes, since hosts are busy. */
+  offLoopMs: 20 * SECOND,
+  offLoopWorkers: 2,
+  offLoopMemoryMb: 512,
+  /** Of a line of output in which the cause of a failure is looked for. */
+  causeLineCharacters: 600,
+  /** Of a word that a known one may be near to. */
+  nearestCharacters: 128,
   /** Of one pattern of paths, branches or tags. */
   patternCharacters: 1024,
   /** Ways that the braces of one pattern make. */

@@ -27,6 +27,8 @@ import { withTurn } from './turn.ts'
 export interface TrivyScannerOptions extends TrivyOptions {
   readonly rules: ScanRules
   readonly clock: Clock
+  /** A report may be large, and what it holds is not ours: the server reads it in another thread. Default: here. */
+  readonly readReport?: (text: string) => Promise<TrivyFindings>
 }
 
 const INSTALL_HINT =
@@ -163,11 +165,12 @@ class Trivy {
     return parseVersion(result.stdout)
   }
 
-  #read(result: CommandResult): TrivyFindings {
+  async #read(result: CommandResult): Promise<TrivyFindings> {
     if (Buffer.byteLength(result.stdout) >= LIMITS.scanReportBytes) {
       throw new ShiplockError('SCANNER_FAILED', `trivy's report is larger than ${LIMITS.scanReportBytes / 1024 ** 2} MiB`)
     }
-    return parseTrivyReport(result.stdout)
+    const { readReport } = this.options
+    return readReport === undefined ? parseTrivyReport(result.stdout) : readReport(result.stdout)
   }
 
   async #exec(args: readonly string[], timeoutMs: number): Promise<{ readonly result: CommandResult; readonly tail: readonly string[] }> {

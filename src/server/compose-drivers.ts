@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { createTreeStore } from '../artifacts/tree-store.ts'
 import type { BuildCaches } from '../builders/build-caches.ts'
-import { resolveImage, resolveService } from '../config/resolve.ts'
+import { resolveImage } from '../config/resolve.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ContainerEngine } from '../container-engine/engine.ts'
 import { guardRegistries } from '../container-engine/guarded-engine.ts'
@@ -22,6 +22,7 @@ import { composeImages } from './compose-images.ts'
 import { composeRecipes } from './compose-recipes.ts'
 import { composeRegistry } from './compose-registry.ts'
 import { composeLeakScanner, composeScanner } from './compose-scanner.ts'
+import { resolveOffLoop } from './off-loop.ts'
 
 /** One driver of each kind, as the settings say. */
 export function composeDrivers(
@@ -87,7 +88,7 @@ export function composeDrivers(
     edge: parts.edge,
     config: {
       resolveService: async (request) => {
-        const resolved = await resolveService({ ...request, artifacts: runtime.capabilities.artifacts })
+        const resolved = await resolveOffLoop({ ...request, artifacts: runtime.capabilities.artifacts })
         return { config: resolved.config, origin: resolved.origin, detected: [...resolved.detected, ...resolved.notes] }
       },
       resolveImage: ({ serviceName, reference }) => resolveImage(serviceName, reference),

@@ -8,10 +8,10 @@ import type { EngineDependencies } from '../engine/dependencies.ts'
 import { type SenderDependencies, sendTestNotification } from '../engine/outbox/sender.ts'
 import { sourceCredentials } from '../engine/source-credentials.ts'
 import type { TriggerDependencies } from '../engine/triggers/dependencies.ts'
-import { readHook } from '../sources/webhooks/read-hook.ts'
 import { matchTrigger } from '../sources/webhooks/trigger-matchers.ts'
 import { createWebhooks } from '../sources/webhooks/webhooks.ts'
 import { DEFAULT_NAMES } from './default-names.ts'
+import { readHookOffLoop } from './off-loop.ts'
 
 /** What the API needs of webhooks and notifications. */
 export function composeHooks(
@@ -22,7 +22,7 @@ export function composeHooks(
   const webhooks = createWebhooks(engine.clock)
   return {
     open: (sealed) => engine.sealer.open(sealed),
-    readHook: (provider, request) => readHook(webhooks[provider], request),
+    readHook: (provider, request) => readHookOffLoop(webhooks[provider], request),
     signHook: (provider, delivery) => webhooks[provider].sign(delivery),
     publicUrl: settings.publicUrl,
     assertCallable: (url) => void checkUrl(url, settings.outgoing),

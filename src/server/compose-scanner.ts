@@ -8,6 +8,7 @@ import { createLeakScanner } from '../scanner/leaks.ts'
 import { DEFAULT_ON_FAILURE, type Scanner } from '../scanner/scanner.ts'
 import { createTrivyScanner } from '../scanner/trivy.ts'
 import type { ImageEngine } from '../scanner/trivy-command.ts'
+import { parseReportOffLoop } from './off-loop.ts'
 
 /** `engine`: the one that has the images; null = there is none. */
 export function composeScanner(settings: Settings, engine: ContainerEngine | null): Scanner {
@@ -24,6 +25,7 @@ export function composeScanner(settings: Settings, engine: ContainerEngine | nul
     engine: engine === null ? null : imageEngine(engine),
     rules: { onFailure: all === null ? DEFAULT_ON_FAILURE : { image: all, tree: all }, reuseMs: settings.scanReuseMs },
     clock: systemClock,
+    readReport: parseReportOffLoop,
   })
 }
 

@@ -92,7 +92,7 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     },
     repositories: { sshHostOf: () => null, readHostKeys: async () => [] },
     open: (sealed) => sealer.open(sealed),
-    readHook: (provider, request) => readHook(webhooks[provider], request),
+    readHook: async (provider, request) => readHook(webhooks[provider], request),
     signHook: (provider, delivery) => webhooks[provider].sign(delivery),
     publicUrl: null,
     assertCallable: (url) => void checkUrl(url, 'any'),

@@ -1,4 +1,4 @@
-import { findFailureCause } from '../recipe/failure-cause.ts'
+import { findFailureCause, tellingPart } from '../recipe/failure-cause.ts'
 import type { FailedStep } from './build-reporter.ts'
 
 interface Cause {
@@ -39,7 +39,7 @@ const REASONS: readonly CauseRow[] = [
     suggestion: 'Check the name after FROM; for a private image set the project secret REGISTRY_AUTH.',
   },
   {
-    pattern: /(\S+?):? (?:manifest unknown|not found: manifest unknown)|manifest for (\S+) not found|(\S+:\S+): not found$/,
+    pattern: /(\S+?):? (?:manifest unknown|not found: manifest unknown)|manifest for (\S+) not found|([^\s:]+(?::[^\s:]+)+): not found$/,
     cause: 'the base image $1$2$3 does not exist',
     suggestion: 'Check the name and tag after FROM.',
   },
@@ -101,7 +101,7 @@ export function findImageFailureCause({ step, reason, tail }: FailedStep): Cause
 function firstMatch(rows: readonly CauseRow[], lines: readonly string[]): Cause | null {
   for (const { pattern, cause, suggestion } of rows) {
     for (const line of lines) {
-      const match = pattern.exec(line)
+      const match = pattern.exec(tellingPart(line))
       if (match !== null) {
         const text = cause.replace(/\$(\d)/g, (_, group) => match[Number(group)] ?? '').replace(/ \(\)$/, '')
         return { cause: text, suggestion }

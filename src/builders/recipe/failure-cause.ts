@@ -1,3 +1,5 @@
+import { LIMITS } from '../../core/limits.ts'
+
 /** What is known about a command that failed. */
 export interface Failure {
   readonly exitCode: number | null
@@ -154,7 +156,7 @@ export function findFailureCause(failure: Failure): FailureCause | null {
   }
   for (const { pattern, cause, suggestion } of CAUSES) {
     for (const line of failure.tail) {
-      const match = pattern.exec(line)
+      const match = pattern.exec(tellingPart(line))
       if (match !== null) return { cause: cause.replace(/\$(\d)/g, (_, group) => match[Number(group)] ?? ''), suggestion }
     }
   }
@@ -171,4 +173,10 @@ export function findFailureCause(failure: Failure): FailureCause | null {
     }
   }
   return null
+}
+
+/** Patterns that look for a word anywhere take time that grows with the square of a line, and what tells stands near one of its ends. */
+export function tellingPart(line: string): string {
+  const max = LIMITS.causeLineCharacters
+  return line.length <= max ? line : `${line.slice(0, max / 2)} … ${line.slice(-max / 2)}`
 }
