@@ -31,6 +31,23 @@ export class Pace {
   }
 }
 
+/** Does to the end what pauses by itself from time to time. */
+export function runAtOnce<Result>(work: Generator<void, Result>): Result {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** The same, and others have their turn at its pauses. */
+export async function runInSlices<Result>(work: Generator<void, Result>, pace: Pace = new Pace()): Promise<Result> {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+    if (pace.isDue) await pace.rest()
+  }
+}
+
 /** A pace with a bound on the whole: fails with a sentence instead of going on, the same wherever it begins anew. */
 export class BoundedWork extends Pace implements Meter {
   readonly #what: string

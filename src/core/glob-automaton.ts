@@ -59,7 +59,10 @@ export class GlobAutomaton {
     const { spelled } = path
     if (!spelled.startsWith(this.#prefix) || !spelled.endsWith(this.#suffix)) return false
     if (this.literal !== null) return spelled.length === this.#prefix.length
-    if (!spelled.includes(this.#run)) return false
+    if (this.#run !== this.#prefix && this.#run !== this.#suffix) {
+      meter.spend(spelled.length)
+      if (!spelled.includes(this.#run)) return false
+    }
     this.#begin()
     const { codes } = path
     meter.spend(codes.length * this.#words)

@@ -30,7 +30,7 @@ test.each([
   ['/', 'a', false, null],
   ['a\r\nb\r\n', 'b', false, 'ignored'],
 ] as const)('%j about %s', async (text, path, isDirectory, expected) => {
-  expect(await new IgnoreFile(text, '.gitignore').verdict(path, isDirectory, work())).toBe(expected)
+  expect(await (await IgnoreFile.parse(text, '.gitignore')).verdict(path, isDirectory, work())).toBe(expected)
 })
 
 test('agrees with the ignore package for whole files of rules', async () => {
@@ -42,7 +42,7 @@ test('agrees with the ignore package for whole files of rules', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(rule, { maxLength: 5 }), path, fc.boolean(), async (rules, names, isDirectory) => {
       const text = rules.join('\n')
-      const mine = await ignoredByWalk(new IgnoreFile(text, '.gitignore'), names, isDirectory)
+      const mine = await ignoredByWalk(await IgnoreFile.parse(text, '.gitignore'), names, isDirectory)
       expect(mine).toBe(
         ignore()
           .add(text)
@@ -67,12 +67,12 @@ test.each([
   ['a long rule', `ok\n${'a'.repeat(1025)}\n`, '.deployignore:2: the pattern is longer than 1024 characters'],
   ['many rules', '*a\n'.repeat(LIMITS.ignoreFileRules + 1), '.deployignore: has more than 5000 rules'],
   ['a large file', '#'.repeat(LIMITS.ignoreFileBytes + 1), '.deployignore: is larger than 262144 bytes'],
-])('I12: %s is refused when it is read, with its place', (_, text, problem) => {
-  expect(() => new IgnoreFile(text, '.deployignore')).toThrow(problem)
+])('I12: %s is refused when it is read, with its place', async (_, text, problem) => {
+  await expect(IgnoreFile.parse(text, '.deployignore')).rejects.toThrow(problem)
 })
 
 test('I12: rules that cost too much together end with what was asked for', async () => {
-  const rules = new IgnoreFile(`*${'a'.repeat(120)}*b*\n`.repeat(2000), '.deployignore')
+  const rules = await IgnoreFile.parse(`*${'a'.repeat(120)}*b*\n`.repeat(2000), '.deployignore')
   const small = new BoundedWork('.deployignore: 2000 rules against 600 paths', 1_000_000)
   await expect(rules.verdict('a'.repeat(250), false, small)).rejects.toMatchObject({ code: 'WORK_TOO_LARGE' })
 })

@@ -1,4 +1,4 @@
-import type { BoundedWork } from './bounded-work.ts'
+import { type BoundedWork, Pace } from './bounded-work.ts'
 import { ShiplockError } from './errors.ts'
 import { compileGlob, type Glob } from './glob.ts'
 import { LIMITS } from './limits.ts'
@@ -34,20 +34,30 @@ export class IgnoreFile {
   readonly #names = new Map<string, LastRules>()
   readonly #paths = new Map<string, LastRules>()
 
-  /** `file` is what refusals name. @throws CONFIG_INVALID beyond its bounds */
-  constructor(text: string, file: string) {
-    if (text.length > LIMITS.ignoreFileBytes) throw refused(file, `is larger than ${LIMITS.ignoreFileBytes} bytes`)
-    this.#rules = text.split(/\r?\n/).flatMap((line, index) => parseRule(line, `${file}:${index + 1}`))
-    if (this.#rules.length > LIMITS.ignoreFileRules) throw refused(file, `has more than ${LIMITS.ignoreFileRules} rules`)
-    this.summary = `${file}: ${this.#rules.length} rules`
+  private constructor(file: string, rules: readonly Rule[]) {
+    this.#rules = rules
+    this.summary = `${file}: ${rules.length} rules`
     const wild: number[] = []
-    for (const [place, rule] of this.#rules.entries()) {
+    for (const [place, rule] of rules.entries()) {
       const { literal } = rule.glob
       const list = rule.nameOnly ? this.#names : this.#paths
       if (literal === null) wild.push(place)
       else list.set(literal, { any: place, ofFiles: rule.directoriesOnly ? (list.get(literal)?.ofFiles ?? -1) : place })
     }
     this.#wild = wild
+  }
+
+  /** `file` is what refusals name. @throws CONFIG_INVALID beyond its bounds */
+  static async parse(text: string, file: string): Promise<IgnoreFile> {
+    if (text.length > LIMITS.ignoreFileBytes) throw refused(file, `is larger than ${LIMITS.ignoreFileBytes} bytes`)
+    const pace = new Pace()
+    const rules: Rule[] = []
+    for (const [index, line] of text.split(/\r?\n/).entries()) {
+      rules.push(...parseRule(line, `${file}:${index + 1}`))
+      if (rules.length > LIMITS.ignoreFileRules) throw refused(file, `has more than ${LIMITS.ignoreFileRules} rules`)
+      if (pace.isDue) await pace.rest()
+    }
+    return new IgnoreFile(file, rules)
   }
 
   /** What the last matching rule says about `path` (relative to the file's directory); null = no rule matches. */

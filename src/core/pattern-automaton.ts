@@ -2,6 +2,8 @@
 export type Units = { readonly length: number; readonly [index: number]: number }
 
 const ROOT = 0
+/** Worked through between two pauses. */
+const PAUSE_UNITS = 8192
 
 /**
  * Finds many patterns at once in one pass over the text, whatever the patterns are: time grows with the length of the text alone
@@ -26,7 +28,7 @@ export class PatternAutomaton {
   readonly #startPairs = new Uint8Array(65_536)
   #nodes = 1
 
-  constructor(patterns: readonly Units[]) {
+  private constructor(patterns: readonly Units[]) {
     const bound = patterns.reduce((sum, pattern) => sum + pattern.length, 1)
     this.#parent = new Int32Array(bound)
     this.#unit = new Uint16Array(bound)
@@ -36,8 +38,21 @@ export class PatternAutomaton {
     this.#ending = new Int32Array(bound)
     this.#shortest = new Int32Array(bound).fill(2 ** 31 - 1)
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(bound * 2 + 2)))
-    for (const [index, pattern] of patterns.entries()) this.#add(pattern, index)
-    this.#link()
+  }
+
+  /** Pauses from time to time: millions of units take seconds. */
+  static *build(patterns: readonly Units[]): Generator<void, PatternAutomaton> {
+    const automaton = new PatternAutomaton(patterns)
+    let sincePause = 0
+    for (const [index, pattern] of patterns.entries()) {
+      automaton.#add(pattern, index)
+      sincePause += pattern.length
+      if (sincePause < PAUSE_UNITS) continue
+      sincePause = 0
+      yield
+    }
+    yield* automaton.#link()
+    return automaton
   }
 
   get isEmpty(): boolean {
@@ -144,9 +159,10 @@ export class PatternAutomaton {
   }
 
   /** Failures by depth: a node's points at a shallower one, which must be known. */
-  #link(): void {
+  *#link(): Generator<void, void> {
     const order = this.#byDepth()
-    for (const node of order) {
+    for (const [index, node] of order.entries()) {
+      if (index % PAUSE_UNITS === PAUSE_UNITS - 1) yield
       const parent = this.#parent[node] ?? ROOT
       this.#fail[node] = parent === ROOT ? ROOT : this.next(this.#fail[parent] ?? ROOT, this.#unit[node] ?? 0)
       this.#ending[node] = this.#pattern[node] === -1 ? (this.#ending[this.#fail[node] ?? ROOT] ?? ROOT) : node

@@ -1,6 +1,7 @@
+import { runAtOnce, runInSlices } from './bounded-work.ts'
 import { LIMITS } from './limits.ts'
 import { PatternAutomaton } from './pattern-automaton.ts'
-import { SHORTEST_SECRET, secretForms } from './secret-forms.ts'
+import { gatherForms, SHORTEST_SECRET } from './secret-forms.ts'
 
 const STARS = '********'
 /** So much of the beginning of a secret is never shown, even if the rest did not come. */
@@ -42,25 +43,19 @@ export function redactLines(lines: readonly string[], redact: Redactor): string[
 
 /** Line breaks count for nothing: a program may wrap what it prints, and the bound of a line may fall within a secret. */
 export function createRedactor(secrets: Iterable<string>): Redactor {
-  const automaton = new PatternAutomaton(boundedForms(secrets).map(units))
-  const redact = automaton.isEmpty ? (text: string) => text : (text: string) => redactText(automaton, text)
-  return Object.assign(redact, { lines: () => new LineRedactor(automaton) })
+  return runAtOnce(build(secrets))
 }
 
-/** The most telling forms of all secrets before the others of any. */
-function boundedForms(secrets: Iterable<string>): string[] {
-  const lists = [...new Set(secrets)].map((secret) => secretForms(secret))
-  const forms = new Set<string>()
-  let length = 0
-  for (let rank = 0; lists.some((list) => rank < list.length); rank++) {
-    for (const list of lists) {
-      const form = list[rank]
-      if (form === undefined || forms.has(form) || length + form.length > LIMITS.redactorUnits) continue
-      forms.add(form)
-      length += form.length
-    }
-  }
-  return [...forms]
+/** For secrets whose number and length somebody else chose: others have their turn while it is made. */
+export function createRedactorInSlices(secrets: Iterable<string>): Promise<Redactor> {
+  return runInSlices(build(secrets))
+}
+
+function* build(secrets: Iterable<string>): Generator<void, Redactor> {
+  const { forms } = yield* gatherForms([...new Set(secrets)], LIMITS.redactorUnits)
+  const automaton = yield* PatternAutomaton.build(forms.map(({ form }) => units(form)))
+  const redact = automaton.isEmpty ? (text: string) => text : (text: string) => redactText(automaton, text)
+  return Object.assign(redact, { lines: () => new LineRedactor(automaton) })
 }
 
 function units(text: string): Uint16Array {

@@ -14,15 +14,74 @@ export function isRecognisable(value: string): boolean {
  * and all of that URL-encoded, within JSON, as hex, and as base64 at any of the three places of a group. Most telling first;
  * a very long value has only some of the encodings (I12). `isTelling`: whether a line alone gives the secret away.
  */
-export function secretForms(given: string, isTelling: (line: string) => boolean = () => true): string[] {
+export function secretForms(
+  given: string,
+  isTelling: (line: string) => boolean = () => true,
+  unitsMax: number = Number.POSITIVE_INFINITY,
+): string[] {
   // Halves of characters can't be encoded.
   const value = Buffer.from(given).toString()
   const forms = new Set<string>()
+  let left = unitsMax
+  const add = (form: string) => {
+    if (!forms.has(form)) left -= form.length
+    forms.add(form)
+  }
   const parts = partsOf(value, isTelling)
-  for (const part of parts) forms.add(part).add(printable(part))
-  for (const form of base64Forms(value)) forms.add(form)
-  for (const part of parts) if (part.length <= LIMITS.secretEncodedLength) for (const form of encodings(part)) forms.add(form)
+  for (const part of parts) {
+    if (left <= 0) break
+    add(part)
+    add(printable(part))
+  }
+  if (left > 0) for (const form of base64Forms(value)) add(form)
+  for (const part of parts) {
+    if (left <= 0) break
+    if (part.length <= LIMITS.secretEncodedLength) for (const form of encodings(part)) add(form)
+  }
   return [...forms].map(withoutBreaks).filter((form) => form.length >= SHORTEST_SECRET)
+}
+
+export interface GatheredForms {
+  /** Each once, with the place in the list of the value that it is a form of. */
+  readonly forms: readonly { readonly form: string; readonly of: number }[]
+  /** False when not even the most telling form of every value had room. */
+  readonly isComplete: boolean
+}
+
+/** So much of one value is looked at in any case. */
+const LEAST_UNITS = 4096
+
+/** The most telling forms of all values before the others of any, within `unitsMax` characters together. Pauses between values. */
+export function* gatherForms(
+  values: readonly string[],
+  unitsMax: number,
+  isTelling?: (line: string) => boolean,
+): Generator<void, GatheredForms> {
+  const each = Math.max(LEAST_UNITS, Math.floor((unitsMax * 4) / Math.max(1, values.length)))
+  let lists: { readonly of: number; readonly forms: readonly string[] }[] = []
+  for (const [of, value] of values.entries()) {
+    lists.push({ of, forms: secretForms(value, isTelling, each) })
+    yield
+  }
+  const forms = new Map<string, number>()
+  let length = 0
+  let isComplete = true
+  for (let rank = 0; lists.length > 0; rank++) {
+    lists = lists.filter((list) => rank < list.forms.length)
+    for (const list of lists) {
+      const form = list.forms[rank] ?? ''
+      if (forms.has(form)) continue
+      if (length + form.length > unitsMax) {
+        if (rank === 0) isComplete = false
+        continue
+      }
+      forms.set(form, list.of)
+      length += form.length
+    }
+    if (length + SHORTEST_SECRET > unitsMax) break
+    yield
+  }
+  return { forms: [...forms].map(([form, of]) => ({ form, of })), isComplete }
 }
 
 /** Of what is matched without regard to line breaks. */

@@ -1,4 +1,5 @@
-import { createRedactor, redactAll } from '../core/redact.ts'
+import { Pace } from '../core/bounded-work.ts'
+import { createRedactorInSlices, redactAll } from '../core/redact.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import type { Release } from '../domain/release.ts'
 import type { ServiceEnvironment } from '../store/sql/catalog.ts'
@@ -33,9 +34,13 @@ export async function explainRollback(
   const then = await sealedVariables(dependencies, database, release.id)
   const values = variables === 'sealed' ? then.values : await currentVariables(dependencies, target, release)
   const releases = [release.id, ...(liveRelease === null ? [] : [liveRelease.id])]
-  const redact = createRedactor(await secretValues(dependencies, database, target, releases))
+  const redact = await createRedactorInSlices(await secretValues(dependencies, database, target, releases))
   const hidden = new Set([...now.secretNames, ...then.secretNames, ...(await secretNamesOf(dependencies, database, target, values))])
-  for (const [name, value] of [...Object.entries(values), ...Object.entries(now.values)]) if (redact(value) !== value) hidden.add(name)
+  const pace = new Pace()
+  for (const [name, value] of [...Object.entries(values), ...Object.entries(now.values)]) {
+    if (redact(value) !== value) hidden.add(name)
+    if (pace.isDue) await pace.rest()
+  }
   return [
     ...compare('artifact', { digest: release.artifact.digest }, { digest: liveRelease?.artifact.digest ?? '' }, new Set()),
     ...redactAll(compare('config', flat(release.config), flat(liveRelease?.config ?? {}), new Set()), redact),

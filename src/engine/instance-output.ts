@@ -1,5 +1,5 @@
 import { LIMITS } from '../core/limits.ts'
-import { createRedactor, type LineRedactor } from '../core/redact.ts'
+import { createRedactorInSlices, type LineRedactor } from '../core/redact.ts'
 import type { InstanceId } from '../domain/ids.ts'
 import type { InstanceLogLine, InstanceLogOptions } from '../runtimes/runtime.ts'
 import { getServiceEnvironment } from '../store/sql/catalog.ts'
@@ -19,7 +19,7 @@ export async function* instanceOutput(
   const instance = await findInstance(database, id)
   const target = instance === null ? null : await getServiceEnvironment(database, instance.serviceEnvironmentId)
   if (instance === null || target === null) return
-  const redact = createRedactor(await secretValues(dependencies, database, target, [instance.releaseId]))
+  const redact = await createRedactorInSlices(await secretValues(dependencies, database, target, [instance.releaseId]))
   yield* redacted(drivers.runtime.logs(id, options), redact.lines(), (signal) => clock.sleep(LIMITS.redactHoldMs, signal))
 }
 

@@ -1,4 +1,5 @@
-import { createRedactor } from '../core/redact.ts'
+import { Pace } from '../core/bounded-work.ts'
+import { createRedactorInSlices } from '../core/redact.ts'
 import type { Deployment } from '../domain/deployment.ts'
 import type { ReleaseId } from '../domain/ids.ts'
 import { REGISTRY_AUTH_VARIABLE } from '../domain/image-reference.ts'
@@ -148,8 +149,12 @@ export async function secretNamesOf(
   variables: Readonly<Record<string, string>>,
 ): Promise<string[]> {
   const named = new Set((await readVariableLayers(db, scope)).filter((row) => row.secret).map((row) => row.name))
-  const redact = createRedactor(await secretValues(dependencies, db, scope, []))
-  return Object.entries(variables)
-    .filter(([name, value]) => named.has(name) || redact(value) !== value)
-    .map(([name]) => name)
+  const redact = await createRedactorInSlices(await secretValues(dependencies, db, scope, []))
+  const pace = new Pace()
+  const found: string[] = []
+  for (const [name, value] of Object.entries(variables)) {
+    if (named.has(name) || redact(value) !== value) found.push(name)
+    if (pace.isDue) await pace.rest()
+  }
+  return found
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Redactor } from '../core/redact.ts'
-import { createRedactor } from '../core/redact.ts'
+import { createRedactorInSlices } from '../core/redact.ts'
 import type { Deployment, Instance } from '../domain/deployment.ts'
 import type { DeploymentId } from '../domain/ids.ts'
 import type { Release } from '../domain/release.ts'
@@ -48,7 +48,7 @@ export async function loadWork(dependencies: EngineDependencies, db: Queryable, 
     others: instances.filter((instance) => instance.deploymentId !== deployment.id),
     sinceSwapMs,
     loadedAt: dependencies.clock.monotonic(),
-    redact: createRedactor(secrets),
+    redact: await createRedactorInSlices(secrets),
   }
 }
 

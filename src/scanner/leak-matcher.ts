@@ -1,5 +1,7 @@
+import { Pace, runInSlices } from '../core/bounded-work.ts'
+import { LIMITS } from '../core/limits.ts'
 import { PatternAutomaton } from '../core/pattern-automaton.ts'
-import { secretForms } from '../core/secret-forms.ts'
+import { gatherForms } from '../core/secret-forms.ts'
 import type { LeakRequest } from './leak-scanner.ts'
 
 /** Shorter values stand in files by chance. */
@@ -14,17 +16,29 @@ export class LeakMatcher {
   readonly #automaton: PatternAutomaton
   /** Of each pattern. */
   readonly #names: readonly string[]
+  /** False when there were more and longer secrets than are looked for at once. */
+  readonly isComplete: boolean
 
-  constructor(secrets: LeakRequest['secrets']) {
+  private constructor(automaton: PatternAutomaton, names: readonly string[], isComplete: boolean) {
+    this.#automaton = automaton
+    this.#names = names
+    this.isComplete = isComplete
+  }
+
+  /** Others have their turn while it is made. */
+  static make(secrets: LeakRequest['secrets'], signal: AbortSignal | null = null): Promise<LeakMatcher> {
+    return runInSlices(LeakMatcher.#build(secrets), new Pace(signal))
+  }
+
+  static *#build(secrets: LeakRequest['secrets']): Generator<void, LeakMatcher> {
     const long = secrets.filter(({ value }) => value.trim().length >= SHORTEST)
-    const patterns = long.flatMap(({ name, value }) =>
-      secretForms(value, (line) => TELLING_LINE.test(line))
-        .map((form) => Buffer.from(form))
-        .filter((form) => form.length >= SHORTEST)
-        .map((form) => ({ name, form })),
-    )
-    this.#automaton = new PatternAutomaton(patterns.map(({ form }) => form))
-    this.#names = patterns.map(({ name }) => name)
+    const values = long.map(({ value }) => value)
+    const { forms, isComplete } = yield* gatherForms(values, LIMITS.redactorUnits, (line) => TELLING_LINE.test(line))
+    const patterns = forms.map(({ form, of }) => ({ bytes: Buffer.from(form), name: long[of]?.name ?? '' }))
+    const fitting = patterns.filter(({ bytes }) => bytes.length >= SHORTEST)
+    const automaton = yield* PatternAutomaton.build(fitting.map(({ bytes }) => bytes))
+    const names = fitting.map(({ name }) => name)
+    return new LeakMatcher(automaton, names, isComplete)
   }
 
   /** No secret is long enough to be told from anything else. */

@@ -142,15 +142,23 @@ describe('I8: in an image', () => {
   })
 })
 
-test('whatever the bytes, cut wherever, a secret in them is found', () => {
+test('whatever the bytes, cut wherever, a secret in them is found', async () => {
+  const matcher = await LeakMatcher.make(SECRETS)
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), fc.uint8Array({ maxLength: 40 }), fc.nat(), (before, after, place) => {
       const bytes = Buffer.concat([before, Buffer.from(VALUE), after])
       const cut = place % bytes.length
-      const file = new LeakMatcher(SECRETS).file()
+      const file = matcher.file()
       file.push(bytes.subarray(0, cut))
       file.push(bytes.subarray(cut))
       expect(file.names).toEqual(['STRIPE'])
     }),
   )
+})
+
+test('I12: more and longer secrets than are looked for at once are said to be so, and the first of each is looked for', async () => {
+  const many = Array.from({ length: 100 }, (_, n) => ({ name: `S${n}`, value: `${n}-${'x'.repeat(40)}`.repeat(1000) }))
+  expect((await LeakMatcher.make(many)).isComplete).toBe(false)
+  const lines = Array.from({ length: 2000 }, (_, n) => `${n}${'abcdefgh'.repeat(4)}`).join('\n')
+  expect((await LeakMatcher.make([{ name: 'LONG', value: lines }])).isComplete).toBe(true)
 })

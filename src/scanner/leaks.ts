@@ -23,7 +23,7 @@ const CHUNK_BYTES = 256 * 1024
 export function createLeakScanner(options: LeakScannerOptions): LeakScanner {
   return {
     scan: async (request) => {
-      const matcher = new LeakMatcher(request.secrets)
+      const matcher = await LeakMatcher.make(request.secrets, request.signal)
       const search = new Search(matcher, options.bytesMax ?? LIMITS.leakScanBytes, request.signal)
       if (matcher.isEmpty) return search.report()
       if (request.artifact.kind === 'tree') for (const directory of request.directories) await searchTree(search, directory)
@@ -69,7 +69,7 @@ class Search {
   }
 
   report(): LeakReport {
-    return { leaks: this.#leaks, files: this.#files, bytes: this.#bytes, isComplete: !this.isOver }
+    return { leaks: this.#leaks, files: this.#files, bytes: this.#bytes, isComplete: !this.isOver && this.#matcher.isComplete }
   }
 }
 

@@ -28,7 +28,7 @@ export class IgnoreRules {
   /** Rules at the root of `directory`, those of the git repository around it included. */
   static async at(directory: string): Promise<IgnoreRules> {
     const root = resolve(directory)
-    const layers: Layer[] = [{ base: '', rules: new IgnoreFile(DEFAULT_RULES, 'the rules for all uploads') }]
+    const layers: Layer[] = [{ base: '', rules: await IgnoreFile.parse(DEFAULT_RULES, 'the rules for all uploads') }]
     for (const ancestor of await ancestorsInRepository(root)) layers.push(...(await readLayers(root, ancestor, ['.gitignore'])))
     layers.push(...(await readLayers(root, root, IGNORE_FILES)))
     return new IgnoreRules(root, layers)
@@ -58,7 +58,7 @@ async function readLayers(root: string, directory: string, names: readonly strin
   const layers: Layer[] = []
   for (const name of names) {
     const text = await readFile(join(directory, name), 'utf8').catch(() => '')
-    if (text.trim() !== '') layers.push({ base, rules: new IgnoreFile(text, base === '' ? name : `${base}/${name}`) })
+    if (text.trim() !== '') layers.push({ base, rules: await IgnoreFile.parse(text, base === '' ? name : `${base}/${name}`) })
   }
   return layers
 }

@@ -72,7 +72,7 @@ async function readDeployIgnore(directory: string): Promise<IgnoreFile | null> {
       const room = LIMITS.ignoreFileBytes + 1
       const { buffer, bytesRead } = await file.read(Buffer.alloc(room), 0, room, 0)
       if (bytesRead === room) throw new ShiplockError('CONFIG_INVALID', `.deployignore is larger than ${LIMITS.ignoreFileBytes} bytes`)
-      return new IgnoreFile(buffer.toString('utf8', 0, bytesRead), '.deployignore')
+      return await IgnoreFile.parse(buffer.toString('utf8', 0, bytesRead), '.deployignore')
     } finally {
       await file.close()
     }

@@ -22,7 +22,7 @@ function tree(paths: readonly string[]): TreeEntry[] {
 const options = { key: 'build.deployFiles', signal: new AbortController().signal }
 
 async function select(paths: readonly string[], patterns: readonly string[], rules?: string): Promise<Record<string, string>> {
-  const ignored = rules === undefined ? null : new IgnoreFile(rules, '.deployignore')
+  const ignored = rules === undefined ? null : await IgnoreFile.parse(rules, '.deployignore')
   const { files } = await selectDeployFiles(tree(paths), patterns, { ...options, ignored })
   return Object.fromEntries([...files].filter(([, entry]) => entry.kind === 'file').map(([target, entry]) => [target, entry.path]))
 }

@@ -44,7 +44,11 @@ export async function selectDeployFiles(
   const ignored = options.ignored ?? null
   const kept = ignored === null ? entries : await withoutIgnored(entries, ignored, signal)
   const work = new BoundedWork(`${key}: ${patterns.length} patterns against ${kept.length} paths`, LIMITS.matchSteps, signal)
-  const wanted = patterns.map((pattern) => parsePattern(pattern, key))
+  const wanted: DeployPattern[] = []
+  for (const pattern of patterns) {
+    wanted.push(parsePattern(pattern, key))
+    if (work.isDue) await work.rest()
+  }
   const matched = new Set<DeployPattern>()
   const chosen = new Map<string, { readonly entry: TreeEntry; readonly rank: number }>()
   for (const entry of kept) {

@@ -1,5 +1,5 @@
 import { BoundedWork } from '../../core/bounded-work.ts'
-import { compileGlob } from '../../core/glob.ts'
+import { compileGlob, type Glob } from '../../core/glob.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { PathText } from '../../core/path-text.ts'
 import type { PushEvent } from '../../domain/push.ts'
@@ -22,9 +22,14 @@ export async function matchTrigger(
 }
 
 async function isAnyWatched(watch: readonly string[], paths: readonly string[], work: BoundedWork): Promise<boolean> {
-  const wanted = watch.filter((pattern) => !pattern.startsWith('!')).map(compilePath)
-  const unwanted = watch.filter((pattern) => pattern.startsWith('!')).map((pattern) => compilePath(pattern.slice(1)))
-  const matchesOne = async (globs: readonly ReturnType<typeof compilePath>[], path: PathText) => {
+  const wanted: Glob[] = []
+  const unwanted: Glob[] = []
+  for (const pattern of watch) {
+    if (pattern.startsWith('!')) unwanted.push(compilePath(pattern.slice(1)))
+    else wanted.push(compilePath(pattern))
+    if (work.isDue) await work.rest()
+  }
+  const matchesOne = async (globs: readonly Glob[], path: PathText) => {
     for (const glob of globs) {
       if (work.isDue) await work.rest()
       if (glob.matches(path, work)) return true
@@ -39,7 +44,7 @@ async function isAnyWatched(watch: readonly string[], paths: readonly string[], 
 }
 
 /** The path itself and all below it. */
-function compilePath(pattern: string) {
+function compilePath(pattern: string): Glob {
   const names = pattern.split('/').filter((name) => name !== '' && name !== '.')
   return compileGlob(names.join('/'), { below: true })
 }
