@@ -213,6 +213,9 @@ export const LIMITS = {
   edgeStartMs: 20 * SECOND,
   /** A worker that has not acknowledged a table by then is killed and replaced. */
   edgeWorkerAckMs: 2 * SECOND,
+  /** How often the edge looks after its workers; one that leaves so many looks unanswered hangs, and is replaced. */
+  edgePulseMs: 1 * SECOND,
+  edgePulsesMissed: 5,
   /** How long a replaced worker may go on finishing what it has; streams that last longer are cut. */
   edgeRetireMs: 10 * MINUTE,
   edgeWorkers: 64,

@@ -3,11 +3,13 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { LIMITS } from '../../src/core/limits.ts'
 import { silentLogger } from '../../src/core/log.ts'
+import type { ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import { EmbeddedEdge } from '../../src/edge/embedded/embedded-edge.ts'
 import { builtFile } from '../support/build.ts'
 import { killEdgeApps, startEdgeApp } from '../support/edge-apps.ts'
-import { closeEdges, HOST, ROUTE, startEdge, swapTo } from '../support/edge-fixture.ts'
+import { closeEdges, type EdgeFixture, HOST, ROUTE, startEdge, swapTo } from '../support/edge-fixture.ts'
 import { EdgeLoad } from '../support/edge-load.ts'
 import { exchangeRaw, rawClient, startRawApp, statusOf } from '../support/edge-raw.ts'
 import { eventually } from '../support/eventually.ts'
@@ -305,4 +307,82 @@ test('I12: held requests are bounded in number', async () => {
   expect(all).toMatch(/x-shiplock-error: held[\s\S]*retry-after: \d+/)
   for (const client of clients) client.socket.destroy()
   await app.close()
+})
+
+/** Requests that the instance answers after `ms`, all of them claimed when this resolves. */
+async function slowRequests(fixture: EdgeFixture, host: string, route: ServiceEnvironmentId, count: number, ms: number) {
+  const before = (await fixture.edge.traffic(route))?.requests ?? 0
+  const clients = await Promise.all(Array.from({ length: count }, () => rawClient(fixture.port)))
+  for (const { socket } of clients) socket.write(`GET /slow?ms=${ms} HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
+  await eventually(async () => (await fixture.edge.traffic(route))?.requests === before + count)
+  return clients
+}
+
+const pulses = (count: number) => {
+  const since = performance.now()
+  return eventually(() => performance.now() - since > count * LIMITS.edgePulseMs)
+}
+
+test('I3: a restart while a drain is under way cuts nothing of any service, and the drain goes on', async () => {
+  const fixture = await startEdge()
+  const { edge } = fixture
+  const [old, next, other] = await Promise.all(['old', 'next', 'other'].map((version) => startEdgeApp(version)))
+  if (old === undefined || next === undefined || other === undefined) throw new Error('no apps')
+  const beside = 'sen_beside' as ServiceEnvironmentId
+  await edge.swap(swapTo([old.target]))
+  await edge.swap(swapTo([other.target], { routeId: beside, hosts: ['beside.localhost'] }))
+  const clients = [
+    ...(await slowRequests(fixture, HOST, ROUTE, 10, 4000)),
+    ...(await slowRequests(fixture, 'beside.localhost', beside, 10, 4000)),
+  ]
+  await edge.swap(swapTo([next.target]))
+  const drain = edge.drain(ROUTE, [old.target.instanceId], { timeoutMs: 30_000, fence: 1 })
+  await eventually(async () => (await edge.traffic(ROUTE))?.generation === 2)
+  const before = await edge.status()
+  process.kill(before.pid, 'SIGHUP')
+  await eventually(async () => (await edge.status().catch(() => null))?.ready === true && (await edge.status()).pid !== before.pid)
+  for (const client of clients) expect(await client.until(/\r\n\r\n(old|other)$/)).toMatch(/^HTTP\/1\.1 200/)
+  expect(await drain).toMatchObject({ drainedConnections: 10, cutConnections: 0, failures: 0 })
+  expect(fixture.log()).not.toContain('did not acknowledge')
+})
+
+test('what a drain has to cut is counted once, also by the edge that took over meanwhile', async () => {
+  const fixture = await startEdge()
+  const { edge } = fixture
+  const [old, next] = await Promise.all([startEdgeApp('old'), startEdgeApp('next')])
+  await edge.swap(swapTo([old.target]))
+  await slowRequests(fixture, HOST, ROUTE, 6, 60_000)
+  await edge.swap(swapTo([next.target]))
+  const drain = edge.drain(ROUTE, [old.target.instanceId], { timeoutMs: 5000, fence: 1 })
+  const { pid } = await edge.status()
+  process.kill(pid, 'SIGHUP')
+  expect(await drain).toMatchObject({ drainedConnections: 0, cutConnections: 6 })
+})
+
+test('what ends with a worker that is killed stands in the report of the drain', async () => {
+  const fixture = await startEdge({ workers: 1 })
+  const { edge } = fixture
+  const [old, next] = await Promise.all([startEdgeApp('old'), startEdgeApp('next')])
+  await edge.swap(swapTo([old.target]))
+  await slowRequests(fixture, HOST, ROUTE, 4, 60_000)
+  await edge.swap(swapTo([next.target]))
+  await slowRequests(fixture, HOST, ROUTE, 3, 60_000)
+  await pulses(3)
+  const drain = edge.drain(ROUTE, [old.target.instanceId], { timeoutMs: 30_000, fence: 1 })
+  const { workers } = await edge.status()
+  process.kill(workers[0]?.pid ?? 0, 'SIGKILL')
+  expect(await drain).toMatchObject({ requests: 3, failures: 3, cutConnections: 4 })
+})
+
+test('I13: a worker that hangs is replaced although nothing is deployed', async () => {
+  const { edge, port } = await startEdge({ workers: 1 })
+  const app = await startEdgeApp('v1')
+  await edge.swap(swapTo([app.target]))
+  const [hanging] = (await edge.status()).workers
+  process.kill(hanging?.pid ?? 0, 'SIGSTOP')
+  const waiting = await rawClient(port)
+  waiting.socket.write(GET)
+  await eventually(() => !isRunning(hanging?.pid ?? 0))
+  await eventually(async () => (await edge.status()).workers.length === 1)
+  expect(await exchangeRaw(port, GET)).toContain('v1')
 })

@@ -19,13 +19,18 @@ export class ControlClient {
     this.#path = path
   }
 
-  async call<Result>(op: string, params: unknown, timeoutMs: number = LIMITS.edgeControlMs, signal?: AbortSignal): Promise<Result> {
+  /** `params`, or what makes them anew for each attempt. */
+  async call<Result>(op: string, params: object, timeoutMs: number = LIMITS.edgeControlMs, signal?: AbortSignal): Promise<Result> {
     const deadline = systemClock.monotonic() + timeoutMs
     for (;;) {
       signal?.throwIfAborted()
       try {
         const peer = await this.#connected()
-        return await peer.call<Result>(op, params, Math.max(1, deadline - systemClock.monotonic()))
+        return await peer.call<Result>(
+          op,
+          typeof params === 'function' ? params() : params,
+          Math.max(1, deadline - systemClock.monotonic()),
+        )
       } catch (error) {
         const isLater = systemClock.monotonic() + RECONNECT_EVERY_MS >= deadline
         if (isLater || !isShiplockError(error, 'EDGE_UNAVAILABLE')) throw error

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { systemClock } from '../../core/clock.ts'
-import { ShiplockError } from '../../core/errors.ts'
+import { isShiplockError, ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
 import { identify, isAlive, type ProcessIdentity, signalProcess } from '../../core/process-identity.ts'
+import type { WorkerPulse } from './losses.ts'
 import type { RpcPeer } from './rpc.ts'
 import type { WorkerConfig } from './worker.ts'
 
@@ -14,6 +15,10 @@ export interface Member {
   readonly slot: number
   /** Serves what it has and takes no new connections; still gets every table. */
   isRetiring: boolean
+  /** What it said last of itself. */
+  pulse?: WorkerPulse
+  /** Looks since then that it has left unanswered. */
+  missed?: number
 }
 
 export interface CrewOptions {
@@ -21,6 +26,8 @@ export interface CrewOptions {
   readonly workerConfig: Omit<WorkerConfig, 'slot' | 'listenFd'>
   readonly listenFd: number
   readonly logger: Logger
+  /** A worker has ended without having been let go; this is what it had said last. */
+  readonly onLoss: (pulse: WorkerPulse) => void
 }
 
 /** Variable in which a worker finds its configuration, as JSON. */
@@ -37,6 +44,9 @@ export class Crew {
   readonly #children = new Map<number, ChildProcess>()
   #respawnMs = RESPAWN_MIN_MS
   #isStopping = false
+  #isHandedOver = false
+  #pulse: NodeJS.Timeout | null = null
+  #lookedAt = 0
   restarts = 0
 
   constructor(options: CrewOptions) {
@@ -68,8 +78,67 @@ export class Crew {
   join(member: Member): void {
     this.#members.set(member.identity.pid, member)
     member.peer.onClose(() => {
-      if (this.#members.get(member.identity.pid) === member) this.#members.delete(member.identity.pid)
+      if (this.#members.get(member.identity.pid) !== member) return
+      this.#members.delete(member.identity.pid)
+      this.#noteEnd(member)
     })
+  }
+
+  /** What was still in flight when it ended, nobody answered. One that has finished had nothing left. */
+  #noteEnd({ pulse }: Member): void {
+    if (pulse !== undefined && !this.#isHandedOver && !this.#isStopping) this.#options.onLoss(pulse)
+  }
+
+  /** It ends in order, with no more than this left. */
+  bye(peer: RpcPeer, pulse: WorkerPulse): void {
+    const member = this.members.find((each) => each.peer === peer)
+    if (member !== undefined) member.pulse = pulse
+  }
+
+  /** Looks after the workers: one that hangs serves nobody what it has accepted, and is replaced. */
+  startPulse(): void {
+    this.#lookedAt = systemClock.monotonic()
+    this.#pulse = setInterval(() => this.#lookAfter(), LIMITS.edgePulseMs)
+    this.#pulse.unref()
+  }
+
+  #lookAfter(): void {
+    const now = systemClock.monotonic()
+    // After a pause of this process, or of the whole machine, nobody has had the time to answer.
+    const wasLate = now - this.#lookedAt > LIMITS.edgePulseMs * 2
+    this.#lookedAt = now
+    if (this.#isHandedOver) return
+    for (const member of this.members) {
+      const missed = wasLate ? 0 : (member.missed ?? 0)
+      member.missed = missed + 1
+      if (missed < LIMITS.edgePulsesMissed) void this.#look(member, missed)
+      else if (missed === LIMITS.edgePulsesMissed) void this.#replaceHanging(member)
+    }
+  }
+
+  async #look(member: Member, missed: number): Promise<void> {
+    // One question at a time is under way: a worker that hangs is not left a heap of them.
+    if (missed > 0) return
+    const answered = await member.peer.call<WorkerPulse>('pulse', {}, LIMITS.edgePulseMs * (LIMITS.edgePulsesMissed + 1)).then(
+      (pulse) => {
+        member.pulse = pulse
+        return true
+      },
+      // One that is older than this question answers that it does not know it.
+      (error) => !isShiplockError(error, 'EDGE_UNAVAILABLE'),
+    )
+    if (answered) member.missed = 0
+  }
+
+  async #replaceHanging(member: Member): Promise<void> {
+    const forMs = LIMITS.edgePulseMs * LIMITS.edgePulsesMissed
+    this.#options.logger.warn('a worker hangs and is replaced', { pid: member.identity.pid, forMs })
+    await this.kill(member.identity)
+  }
+
+  /** While the next primary takes over, connections to the workers end without any of them having ended. */
+  handOver(isOn: boolean): void {
+    this.#isHandedOver = isOn
   }
 
   /**
@@ -82,6 +151,8 @@ export class Crew {
         try {
           return [await member.peer.call<Result>(op, params, timeoutMs)]
         } catch (error) {
+          if (this.#isHandedOver)
+            throw new ShiplockError('EDGE_UNAVAILABLE', `the edge's processes are being replaced; ${op} has to be asked again`)
           this.#options.logger.warn('a worker did not acknowledge and is replaced', { op, pid: member.identity.pid, error })
           await this.kill(member.identity)
           return []
@@ -98,6 +169,7 @@ export class Crew {
     if (member !== undefined && !isAlive(member.identity)) {
       this.#members.delete(identity.pid)
       member.peer.destroy()
+      this.#noteEnd(member)
     }
   }
 
@@ -112,10 +184,12 @@ export class Crew {
   /** No process is replaced any more. */
   stopReplacing(): void {
     this.#isStopping = true
+    clearInterval(this.#pulse ?? undefined)
   }
 
   resumeReplacing(): void {
     this.#isStopping = false
+    this.startPulse()
     for (let slot = 0; slot < this.#options.workerConfig.workers; slot++) {
       if (!this.members.some((member) => member.slot === slot && !member.isRetiring)) this.#start(slot)
     }
@@ -136,6 +210,7 @@ export class Crew {
       this.#children.delete(pid)
       const member = this.#members.get(pid)
       this.#members.delete(pid)
+      if (member !== undefined) this.#noteEnd(member)
       if (this.#isStopping || member?.isRetiring === true) return
       this.#options.logger.warn('a worker ended and is replaced', { pid, slot, exitCode, signal })
       if (systemClock.monotonic() - startedAt > LIVED_LONG_MS) this.#respawnMs = RESPAWN_MIN_MS

@@ -16,6 +16,7 @@ import { controlSocketPath, type EdgeProcessConfig } from './edge-config.ts'
 import { edgeCrashPoints } from './edge-crash-points.ts'
 import { EdgeLock } from './edge-lock.ts'
 import { bindListener, type Listener } from './listener.ts'
+import type { WorkerPulse } from './losses.ts'
 import { portOwners } from './port-owner.ts'
 import { type DrainRequest, Primary } from './primary.ts'
 import type { RpcPeer } from './rpc.ts'
@@ -86,6 +87,7 @@ export class EdgeProcess {
       entryPath: this.#entryPath,
       listenFd: this.#listener.fd,
       logger: this.#logger,
+      onLoss: (pulse) => this.#primary?.noteLoss(pulse),
       workerConfig: {
         controlSocket: controlSocketPath(stateDirectory),
         listenPort: this.#listener.port,
@@ -106,6 +108,7 @@ export class EdgeProcess {
     // Joins that adoption let through stand in the queue before any change that `ready` lets in.
     await this.#primary.serial.run(async () => {})
     await this.#retireOld()
+    this.#crew.startPulse()
     this.#isReady = true
     this.#report({ state: 'ready' })
     this.#logger.info('the edge serves', { host: this.#config.host, port: this.#listener.port, workers: this.#config.workers })
@@ -156,6 +159,7 @@ export class EdgeProcess {
         this.#logger.error('the successor did not start; this edge goes on', { error })
         await this.#lock.acquire()
         await this.#control.listen()
+        crew.handOver(false)
         await crew.askAll('handover', { isOn: false })
         crew.resumeReplacing()
         this.#isLeaving = false
@@ -184,7 +188,10 @@ export class EdgeProcess {
       child.stdio[3]?.on('data', (chunk: Buffer) => {
         text += chunk.toString()
         // Only now may the workers look for the new one: before, they would find nobody.
-        if (text.includes('"control"')) this.#control.disconnect(caller)
+        if (text.includes('"control"')) {
+          this.#crew?.handOver(true)
+          this.#control.disconnect(caller)
+        }
         if (!text.includes('"ready"')) return
         clearTimeout(timer)
         child.removeAllListeners('exit')
@@ -261,6 +268,7 @@ export class EdgeProcess {
   async #answer(op: string, params: unknown, peer: RpcPeer): Promise<unknown> {
     if (op === 'ping') return this.status
     if (op === 'worker.hello') return this.#welcome(params as { identity: ProcessIdentity; slot: number; isOld: boolean }, peer)
+    if (op === 'worker.bye') return this.#crew?.bye(peer, params as WorkerPulse) ?? null
     const primary = this.#primary
     if (primary === null || !this.#isReady || this.#isLeaving) throw new ShiplockError('EDGE_UNAVAILABLE', 'the edge is starting or ending')
     const call = params as { routeId: ServiceEnvironmentId; fence: number; maxMs: number; graceMs?: number; entryPath?: string }

@@ -197,7 +197,14 @@ export class EmbeddedEdge implements Edge {
     options: { readonly timeoutMs: number; readonly fence: number },
   ): Promise<DrainReport> {
     const timeoutMs = Math.min(options.timeoutMs, LIMITS.drainMaxMs)
-    return await this.#client.call('drain', { routeId, instances, timeoutMs, fence: options.fence }, timeoutMs + LIMITS.edgeControlMs)
+    const startedAt = performance.now()
+    // When the edge's processes are replaced meanwhile, the next ones are asked for what is left of it.
+    const request = () => {
+      const left = Math.max(0, timeoutMs - (performance.now() - startedAt))
+      return { routeId, instances, timeoutMs: left, fence: options.fence }
+    }
+    const report = await this.#client.call<DrainReport>('drain', request, timeoutMs + LIMITS.edgeControlMs)
+    return { ...report, drainMs: performance.now() - startedAt }
   }
 
   async hold(routeId: ServiceEnvironmentId, options: { readonly maxMs: number; readonly fence: number }): Promise<void> {

@@ -16,6 +16,8 @@ export class LiveTarget implements ConnectionOwner {
   readonly #idle: UpstreamConnection[] = []
   readonly #whenQuiet = new Set<() => void>()
   #open = 0
+  /** Flights that did not end by themselves. */
+  cutFlights = 0
   requests = 0
   serverErrors = 0
   failures = 0
@@ -62,6 +64,11 @@ export class LiveTarget implements ConnectionOwner {
     if (!this.flights.delete(flight) || this.flights.size > 0) return
     for (const tell of this.#whenQuiet) tell()
     this.#whenQuiet.clear()
+  }
+
+  cutAll(): void {
+    this.cutFlights += this.flights.size
+    for (const flight of [...this.flights]) flight.cut()
   }
 
   /** Calls back once nothing is in flight; the returned function forgets the callback. */

@@ -16,6 +16,7 @@ import {
 } from '../route-ledger.ts'
 import type { Crew } from './crew.ts'
 import type { EdgeCrashPoint } from './edge-crash-points.ts'
+import { Losses, type WorkerPulse } from './losses.ts'
 import { Serial } from './serial.ts'
 import type { TableSnapshot, TableStep, WorkerDrain, WorkerTraffic } from './switchboard.ts'
 import type { TableFile } from './table-file.ts'
@@ -38,6 +39,9 @@ export class Primary {
   readonly #logger: Logger
   readonly #crashPoint: (point: EdgeCrashPoint) => void
   readonly serial = new Serial()
+  readonly #losses = new Losses()
+  /** Monotonic ms of the last swap of a route that this process has seen. */
+  readonly #swappedAt = new Map<ServiceEnvironmentId, number>()
   #ledger: Ledger
 
   constructor(ledger: Ledger, crew: Crew, file: TableFile, logger: Logger, crashPoint: (point: EdgeCrashPoint) => void) {
@@ -60,6 +64,7 @@ export class Primary {
     const started = performance.now()
     const result = await this.#change(request.routeId, (ledger) => swapRoute(ledger, request))
     const flipMs = performance.now() - started
+    this.#swappedAt.set(request.routeId, started)
     this.#logger.info('swap', { route: request.routeId, generation: result.generation, targets: request.targets.length, flipMs })
     return { ...result, flipMs }
   }
@@ -74,6 +79,8 @@ export class Primary {
 
   async remove(id: ServiceEnvironmentId, fence: number): Promise<void> {
     await this.#change(id, (ledger) => removeRoute(ledger, id, fence))
+    this.#losses.forget(id)
+    this.#swappedAt.delete(id)
   }
 
   async drain(request: DrainRequest): Promise<DrainReport> {
@@ -91,14 +98,21 @@ export class Primary {
       timeoutMs + LIMITS.cutGraceMs * 2 + LIMITS.edgeWorkerAckMs,
     )
     const traffic = await this.#sum(routeId)
+    // What ended with a worker that was killed or died was neither drained nor answered.
+    const since = this.#swappedAt.get(routeId) ?? started
+    const present = this.#ledger.routes.get(routeId)?.targets.map((target) => target.instanceId) ?? []
     return {
       requests: traffic?.requests ?? 0,
-      failures: traffic?.failures ?? 0,
+      failures: (traffic?.failures ?? 0) + this.#losses.flights(present, since),
       longestStallMs: traffic?.longestStallMs ?? 0,
       drainedConnections: drains.reduce((sum, drain) => sum + drain.drained, 0),
-      cutConnections: drains.reduce((sum, drain) => sum + drain.cut, 0),
+      cutConnections: drains.reduce((sum, drain) => sum + drain.cut, 0) + this.#losses.flights(instances, since),
       drainMs: performance.now() - started,
     }
+  }
+
+  noteLoss(pulse: WorkerPulse): void {
+    this.#losses.note(pulse, performance.now())
   }
 
   async traffic(routeId: ServiceEnvironmentId): Promise<RouteTraffic | null> {
@@ -114,7 +128,7 @@ export class Primary {
     const generation = this.#ledger.routes.get(routeId)?.generation ?? 0
     return addTraffic(
       generation,
-      parts.filter((part) => part !== null),
+      [...parts, this.#losses.traffic(routeId)].filter((part) => part !== null),
     )
   }
 

@@ -4,6 +4,7 @@ import type { RouteTraffic, Target } from '../edge.ts'
 import type { RouteRecord } from '../route-ledger.ts'
 import { LiveRoute, type RouteWatcher } from './live-route.ts'
 import { LiveTarget } from './live-target.ts'
+import type { WorkerPulse } from './losses.ts'
 import { RouteIndex } from './route-index.ts'
 
 /** One step from a table version to the next. */
@@ -38,6 +39,7 @@ export class Switchboard {
   /** Told after every change, once all of it is visible. */
   readonly watchers = new Set<RouteWatcher>()
   #index = new RouteIndex<LiveRoute>([])
+  readonly #drains = new Map<string, Promise<WorkerDrain>>()
   #prepared: TableStep | null = null
   #version = -1
 
@@ -106,19 +108,42 @@ export class Switchboard {
     }
   }
 
-  /** Waits until nothing is in flight to the instances, cuts what is left at the deadline, then closes their idle connections. */
-  async drain(instances: readonly InstanceId[], timeoutMs: number): Promise<WorkerDrain> {
+  /** What its primary keeps of it in case it ends. */
+  pulse(): WorkerPulse {
+    const routes = [...this.#routes.keys()].flatMap((id) => {
+      const traffic = this.traffic(id)
+      return traffic === null || traffic.requests === 0 ? [] : [{ id, traffic: { ...traffic, targets: [] } }]
+    })
+    const inFlight = [...this.#targets.values()].flatMap(({ target, flights }) =>
+      flights.size === 0 ? [] : [[target.instanceId, flights.size] as const],
+    )
+    return { routes, inFlight }
+  }
+
+  /**
+   * Waits until nothing is in flight to the instances, cuts what is left at the deadline, then closes their idle connections. Asked again
+   * meanwhile, by the next primary, it is the same drain: what was cut is counted once, and told to whoever asks last.
+   */
+  drain(instances: readonly InstanceId[], timeoutMs: number): Promise<WorkerDrain> {
+    const key = [...instances].sort().join(' ')
+    const underWay = this.#drains.get(key)
+    if (underWay !== undefined) return underWay
+    const begun = this.#drain(instances, timeoutMs).finally(() => this.#drains.delete(key))
+    this.#drains.set(key, begun)
+    return begun
+  }
+
+  async #drain(instances: readonly InstanceId[], timeoutMs: number): Promise<WorkerDrain> {
     const wanted = new Set<string>(instances)
     const leaving = [...this.#targets.values()].filter((target) => wanted.has(target.target.instanceId))
     const before = leaving.reduce((sum, target) => sum + target.flights.size, 0)
-    let cut = 0
+    const cutBefore = leaving.reduce((sum, target) => sum + target.cutFlights, 0)
     if (!(await allQuiet(leaving, timeoutMs))) {
-      for (const target of leaving) {
-        cut += target.flights.size
-        for (const flight of [...target.flights]) flight.cut()
-      }
+      for (const target of leaving) target.cutAll()
       await allQuiet(leaving, LIMITS.cutGraceMs * 2)
     }
+    // Whoever cut them: this worker's own end may have come first.
+    const cut = leaving.reduce((sum, target) => sum + target.cutFlights, 0) - cutBefore
     for (const target of leaving) target.destroyIdle()
     this.#forgetUnused()
     return { drained: Math.max(0, before - cut), cut }
@@ -131,7 +156,7 @@ export class Switchboard {
   }
 
   cutEverything(): void {
-    for (const target of this.#targets.values()) for (const flight of [...target.flights]) flight.cut()
+    for (const target of this.#targets.values()) target.cutAll()
   }
 
   #apply(id: ServiceEnvironmentId, record: RouteRecord | null): void {
