@@ -74,7 +74,8 @@ function followLog(id: string, client: Client, view: PipelineView, signal: Abort
 export function hasEnded(deployment: Deployment, until: FollowUntil): boolean {
   if (deployment.settled) return true
   if (until === 'settled') return false
-  return deployment.status === 'running' && deployment.receipt !== null
+  // It serves from the swap on, with a receipt that the drain completes.
+  return deployment.status === 'running' && deployment.stage !== 'swap' && deployment.stage !== 'drain'
 }
 
 /** It served: now, or until something newer took its place. */

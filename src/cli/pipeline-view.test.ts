@@ -133,6 +133,8 @@ describe('the end of a deployment', () => {
   test('it is live once it serves and the old version is drained; settled once the watch is over', () => {
     const serving = deployment({ status: 'running', stage: 'bake', receipt })
     expect(hasEnded(deployment({ status: 'running', stage: 'drain' }), 'live')).toBe(false)
+    expect(hasEnded(deployment({ status: 'running', stage: 'drain', receipt }), 'live')).toBe(false)
+    expect(hasEnded(deployment({ status: 'running', stage: 'retire', receipt }), 'live')).toBe(true)
     expect(hasEnded(serving, 'live')).toBe(true)
     expect(hasEnded(serving, 'settled')).toBe(false)
     expect(hasEnded(deployment({ status: 'failed', settled: true }), 'live')).toBe(true)

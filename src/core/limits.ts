@@ -221,6 +221,8 @@ export const LIMITS = {
   edgeWorkers: 64,
   edgeRouteTargets: 256,
   edgeRouteHosts: 256,
+  /** Lost routes that one call gives back. */
+  edgeRoutesGivenBack: 500,
   /** Fences of removed routes that are remembered, oldest dropped first. */
   edgeTombstones: 10_000,
   /** From a host that is new to the moment at which Traefik has taken it over: poll interval, throttle and some. */

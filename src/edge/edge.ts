@@ -95,6 +95,8 @@ export interface Edge {
   release(routeId: ServiceEnvironmentId, fence: number): Promise<void>
   /** Removes a route; a missing one is success. */
   remove(routeId: ServiceEnvironmentId, fence: number): Promise<void>
+  /** Adds those of these routes that are not there, all of them in one step; a route that is there is left as it is. Resolves with the ids of the added. */
+  giveBack(routes: readonly SwapRequest[]): Promise<readonly ServiceEnvironmentId[]>
   /** What is really configured, for looking up after a crash. */
   read(): Promise<readonly Route[]>
   traffic(routeId: ServiceEnvironmentId): Promise<RouteTraffic | null>

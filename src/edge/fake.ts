@@ -4,6 +4,7 @@ import type { DrainReport, Edge, EdgeHealth, Route, RouteTraffic, SwapRequest, S
 import {
   type Change,
   EMPTY_LEDGER,
+  giveRoutesBack,
   holdRoute,
   type Ledger,
   listRoutes,
@@ -14,7 +15,7 @@ import {
   swapRoute,
 } from './route-ledger.ts'
 
-type Call = 'check' | 'swap' | 'drain' | 'hold' | 'release' | 'remove' | 'read' | 'traffic' | 'probe'
+type Call = 'check' | 'swap' | 'giveBack' | 'drain' | 'hold' | 'release' | 'remove' | 'read' | 'traffic' | 'probe'
 
 /** What a call does instead of what it should. */
 export type EdgeFault =
@@ -68,6 +69,10 @@ export class FakeEdge implements Edge {
       if (result.generation !== before) this.#traffic.delete(request.routeId)
       return { ...result, flipMs: 0 }
     })
+  }
+
+  async giveBack(routes: readonly SwapRequest[]): Promise<readonly ServiceEnvironmentId[]> {
+    return await this.#act('giveBack', null, () => this.#apply(giveRoutesBack(this.#ledger, routes)))
   }
 
   async drain(

@@ -34,6 +34,23 @@ export interface Change<Result> {
 
 export const EMPTY_LEDGER: Ledger = { version: 0, routes: new Map(), tombstones: new Map() }
 
+/** Adds what is missing; a route that is there, or that can't be added (a larger fence has removed it, its host is another's), is left out. */
+export function giveRoutesBack(ledger: Ledger, requests: readonly SwapRequest[]): Change<readonly ServiceEnvironmentId[]> {
+  const added: ServiceEnvironmentId[] = []
+  let next = ledger
+  for (const request of requests) {
+    if (next.routes.has(request.routeId)) continue
+    try {
+      next = swapRoute(next, request).ledger
+      added.push(request.routeId)
+    } catch (error) {
+      // One that is refused must not keep the others away.
+      if (!(error instanceof ShiplockError)) throw error
+    }
+  }
+  return { ledger: next, result: added }
+}
+
 /** Replaces the target set. A repeat with the same content, by the same owner or its successor, keeps the generation. */
 export function swapRoute(
   ledger: Ledger,

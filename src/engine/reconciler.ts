@@ -1,8 +1,6 @@
 import { LIMITS } from '../core/limits.ts'
-import type { Edge } from '../edge/edge.ts'
-import { lockServiceEnvironment } from '../store/sql/catalog.ts'
 import { nextFence } from '../store/sql/leases.ts'
-import { listWantedRoutes, type WantedRoute } from '../store/sql/upkeep.ts'
+import { listWantedRoutes, lockWantedRoutes } from '../store/sql/upkeep.ts'
 import type { EngineDependencies } from './dependencies.ts'
 import { Periodic } from './periodic.ts'
 
@@ -12,18 +10,18 @@ export function createReconciler(dependencies: EngineDependencies): Periodic {
 }
 
 export async function reconcile(dependencies: EngineDependencies): Promise<void> {
-  const { edge } = dependencies.drivers
-  const present = new Set((await edge.read()).map((route) => route.id))
-  for (const route of await listWantedRoutes(dependencies.database)) if (!present.has(route.id)) await giveBack(dependencies, edge, route)
-}
-
-async function giveBack(dependencies: EngineDependencies, edge: Edge, seen: WantedRoute): Promise<void> {
-  await dependencies.database.transaction(async (tx) => {
-    await lockServiceEnvironment(tx, seen.id)
-    const route = (await listWantedRoutes(tx)).find((wanted) => wanted.id === seen.id)
-    if (route === undefined || (await edge.read()).some((known) => known.id === seen.id)) return
+  const { database, drivers, logger } = dependencies
+  const present = new Set((await drivers.edge.read()).map((route) => route.id))
+  const missing = (await listWantedRoutes(database)).map((route) => route.id).filter((id) => !present.has(id))
+  if (missing.length === 0) return
+  // All of them together: one after another, hundreds of services would answer 404 for half a minute.
+  await database.transaction(async (tx) => {
+    const routes = await lockWantedRoutes(tx, missing)
     const fence = await nextFence(tx)
-    await edge.swap({ routeId: route.id, hosts: [route.host], pathPrefix: '', targets: route.targets, fence, ifGeneration: null })
-    dependencies.logger.warn('a route was given back to the edge', { host: route.host })
+    const added = await drivers.edge.giveBack(
+      routes.map(({ id, host, targets }) => ({ routeId: id, hosts: [host], pathPrefix: '', targets, fence, ifGeneration: null })),
+    )
+    if (added.length > 0)
+      logger.warn('routes were given back to the edge', { routes: added.length, hosts: routes.map(({ host }) => host).slice(0, 20) })
   })
 }

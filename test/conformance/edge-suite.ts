@@ -58,6 +58,28 @@ export function edgeConformance({ name, noTraffic, open }: EdgeSuiteOptions): vo
       await subject.close()
     })
 
+    withTraffic(
+      'routes that were lost come back together; one that is there stays as it is, one that is refused keeps none away',
+      async () => {
+        const [there, first, second] = [freshRoute(), freshRoute(), freshRoute()]
+        await subject.edge.swap(there.swap({ fence: 5 }))
+        const targets = [subject.target('back')]
+        const stolen = { ...second.swap({}), routeId: 'sen_thief' as ServiceEnvironmentId, hosts: [there.host] }
+        const added = await subject.edge.giveBack([
+          there.swap({ targets: [], fence: 9 }),
+          first.swap({ targets }),
+          stolen,
+          second.swap({ targets }),
+        ])
+        expect([...added].sort()).toEqual([first.id, second.id].sort())
+        expect(await find(there.id)).toMatchObject({ generation: 1, fence: 5, targets: [{}] })
+        expect((await subject.get(first.host, '/')).status).toBe(200)
+        expect(await subject.edge.giveBack([first.swap({ targets }), second.swap({ targets })])).toEqual([])
+        await subject.edge.swap(first.swap({ fence: 2, targets: [subject.target('two')] }))
+        expect(await find(first.id)).toMatchObject({ generation: 2 })
+      },
+    )
+
     test('the first swap makes generation 1 and replaces nothing', async () => {
       const route = freshRoute()
       const result = await subject.edge.swap(route.swap({}))

@@ -8,7 +8,7 @@ import type { HealthCheck } from '../../src/domain/service-config.ts'
 import { HealthMonitor } from '../../src/engine/health-monitor.ts'
 import { reap } from '../../src/engine/reaper.ts'
 import { reconcile } from '../../src/engine/reconciler.ts'
-import type { ServiceEnvironment } from '../../src/store/sql/catalog.ts'
+import { lockServiceEnvironment, type ServiceEnvironment } from '../../src/store/sql/catalog.ts'
 import { nextFence } from '../../src/store/sql/leases.ts'
 import { expectSound } from '../support/engine-checks.ts'
 import { digestOf } from '../support/engine-drivers.ts'
@@ -179,6 +179,26 @@ describe('the reconciler', () => {
     await world.edge.remove(app.id, await nextFence(world.database))
     await reconcile(server.engine)
     expect(await targetsOf()).toEqual(before)
+    await expectSound(world)
+  })
+
+  test('gives all of them back together, and leaves one that somebody is changing to the next round', async () => {
+    world.commit('one')
+    const others = await Promise.all(['second', 'third', 'fourth'].map((service) => world.service(service)))
+    for (const each of [app, ...others]) await world.live(each, 'one')
+    const routes = () => world.edge.read().then((all) => all.map((route) => route.id).sort())
+    const before = await routes()
+    expect(before).toHaveLength(4)
+    for (const id of before) await world.edge.remove(id, await nextFence(world.database))
+    world.edge.calls.length = 0
+    await world.database.transaction(async (tx) => {
+      await lockServiceEnvironment(tx, app.id)
+      await reconcile(server.engine)
+    })
+    expect(await routes()).toEqual(before.filter((id) => id !== app.id))
+    expect(world.edge.calls.map(({ call }) => call).filter((call) => call !== 'read')).toEqual(['giveBack'])
+    await reconcile(server.engine)
+    expect(await routes()).toEqual(before)
     await expectSound(world)
   })
 })

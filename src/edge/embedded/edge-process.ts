@@ -275,6 +275,8 @@ export class EdgeProcess {
     switch (op) {
       case 'swap':
         return await primary.swap(params as SwapRequest)
+      case 'giveBack':
+        return await primary.giveBack((params as { readonly routes: readonly SwapRequest[] }).routes)
       case 'drain':
         return await primary.drain(params as DrainRequest)
       case 'hold':

@@ -191,6 +191,23 @@ export class EmbeddedEdge implements Edge {
     return { ...result, flipMs: performance.now() - started }
   }
 
+  async giveBack(routes: readonly SwapRequest[]): Promise<readonly ServiceEnvironmentId[]> {
+    const added: ServiceEnvironmentId[] = []
+    const call = (some: readonly SwapRequest[]) => this.#client.call<ServiceEnvironmentId[]>('giveBack', { routes: some })
+    for (let at = 0; at < routes.length; at += LIMITS.edgeRoutesGivenBack) {
+      const some = routes.slice(at, at + LIMITS.edgeRoutesGivenBack)
+      added.push(...(await call(some).catch((error) => this.#giveBackSingly(some, error))))
+    }
+    return added
+  }
+
+  /** An edge that was started by an earlier version knows swaps only. */
+  async #giveBackSingly(routes: readonly SwapRequest[], error: unknown): Promise<readonly ServiceEnvironmentId[]> {
+    if (!isShiplockError(error, 'INPUT_INVALID')) throw error
+    for (const route of routes) await this.swap(route)
+    return routes.map((route) => route.routeId)
+  }
+
   async drain(
     routeId: ServiceEnvironmentId,
     instances: readonly InstanceId[],

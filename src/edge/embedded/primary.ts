@@ -5,6 +5,7 @@ import type { InstanceId, ServiceEnvironmentId } from '../../domain/ids.ts'
 import type { DrainReport, Route, RouteTraffic, SwapRequest, SwapResult } from '../edge.ts'
 import {
   type Change,
+  giveRoutesBack,
   holdRoute,
   type Ledger,
   listRoutes,
@@ -67,6 +68,20 @@ export class Primary {
     this.#swappedAt.set(request.routeId, started)
     this.#logger.info('swap', { route: request.routeId, generation: result.generation, targets: request.targets.length, flipMs })
     return { ...result, flipMs }
+  }
+
+  /** Routes that were lost with the table come back in one step of it; nobody relies on their old targets, since there are none. */
+  async giveBack(requests: readonly SwapRequest[]): Promise<readonly ServiceEnvironmentId[]> {
+    const added = await this.serial.run(async () => {
+      const { ledger, result } = giveRoutesBack(this.#ledger, requests)
+      if (ledger === this.#ledger) return result
+      await this.#file.write(ledger)
+      this.#ledger = ledger
+      await this.#crew.askAll('load', this.snapshot)
+      return result
+    })
+    if (added.length > 0) this.#logger.info('routes were given back', { routes: added.length })
+    return added
   }
 
   async hold(id: ServiceEnvironmentId, maxMs: number, fence: number): Promise<void> {

@@ -74,6 +74,11 @@ export class TraefikEdge implements Edge {
   }
 
   /** A host that is new is made known to Traefik first, and seen through it: nothing has been switched when that fails. @throws EDGE_FRONT_SILENT */
+  /** Traefik knows their hosts by their services. */
+  async giveBack(routes: readonly SwapRequest[]): Promise<readonly ServiceEnvironmentId[]> {
+    return await this.#options.inner.giveBack(routes)
+  }
+
   async swap(request: SwapRequest): Promise<SwapResult> {
     const { inner } = this.#options
     // The inner edge would say the same, after Traefik had been waited for.

@@ -15,6 +15,20 @@ export async function listWantedRoutes(db: Queryable): Promise<WantedRoute[]> {
   return db.query<WantedRoute>('select service_environment_id as id, host, targets from routes')
 }
 
+/**
+ * Those of these that are still wanted, with their route locks. One that somebody else has locked is being changed by him, and is left to the
+ * next round. Always in the same order, so that two who lock several never wait for each other.
+ */
+export async function lockWantedRoutes(tx: Queryable, ids: readonly ServiceEnvironmentId[]): Promise<WantedRoute[]> {
+  const locked = await tx.query<{ id: ServiceEnvironmentId }>(
+    'select id from service_environments where id = any($1) order by id for update skip locked',
+    [ids],
+  )
+  return tx.query<WantedRoute>('select service_environment_id as id, host, targets from routes where service_environment_id = any($1)', [
+    locked.map(({ id }) => id),
+  ])
+}
+
 export interface WatchedInstance {
   readonly id: InstanceId
   readonly deploymentId: DeploymentId
