@@ -44,7 +44,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       ['an id', 'id=npm,target=/cache'],
       ['no id', 'target=/cache'],
       ['an id with a path', 'id=../npm,target=/cache,sharing=locked'],
-    ])('I15: a cache mount with %s is of one project and environment', async (_what, mount) => {
+    ])('I14: a cache mount with %s is of one project and environment', async (_what, mount) => {
       const put = await buildImage(builder, BETA, cached(mount, 'echo beta-private-cache-entry > /cache/beta'))
       expect(put.error).toBeNull()
       const again = await buildImage(builder, BETA, cached(mount, 'cat /cache/*'))
@@ -57,7 +57,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       expect((await buildImage(builder, BETA, cached(mount, 'ls /cache'))).log).not.toContain('build: poison')
     })
 
-    test('I15: build.args can not choose another namespace or frontend', async () => {
+    test('I14: build.args can not choose another namespace or frontend', async () => {
       for (const name of ['BUILDKIT_CACHE_MOUNT_NS', 'BUILDKIT_SYNTAX']) {
         const { error } = await buildImage(builder, ALPHA, { Dockerfile: BASE }, { args: { [name]: 'x' } })
         expect(error).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining(name) })
@@ -66,7 +66,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       expect(error).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('docker.io/evil/frontend') })
     })
 
-    test('I15: what a step made of a secret is not there for an equal step of another project or environment', async () => {
+    test('I14: what a step made of a secret is not there for an equal step of another project or environment', async () => {
       const files = {
         Dockerfile: `${BASE}RUN --mount=type=secret,id=T echo ${salt()} $(cat /run/secrets/T) > /made\nRUN cat /made; ls /run/secrets\n`,
       }
@@ -108,7 +108,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       ['an ONBUILD of its own', ({ tag }) => `${BASE.trim()} AS a\nONBUILD COPY --from=${tag} /app-secret.txt /x\nFROM a\nRUN cat /x\n`],
       ['a here-document that is none', ({ tag }) => `${BASE}RUN <<EOF\nFROM ${tag}\nRUN cat /app-secret.txt\nEOF\n`],
       ['a line end that is read in two ways', ({ tag }) => `${BASE}RUN true \\\\\nFROM ${tag}\nRUN cat /app-secret.txt\n`],
-    ])('I15: an image of another project is not there by %s', async (_what, dockerfile) => {
+    ])('I10: an image of another project is not there by %s', async (_what, dockerfile) => {
       const { error, log } = await buildImage(builder, ALPHA, { Dockerfile: dockerfile(beta) })
       expect(error).toMatchObject({ code: expect.stringMatching(/^(?:BUILD_FAILED|CONFIG_INVALID)$/) })
       expect(`${log}${error?.message}`).not.toMatch(/BETA-[0-9a-f]{12}/)
@@ -116,7 +116,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       expect(log).not.toContain('command:')
     })
 
-    test('I15: nor by a trigger of an image that the project may use', async () => {
+    test('I10: nor by a trigger of an image that the project may use', async () => {
       const name = `shiplock-test/trigger:${salt()}`
       const input = `${BASE}ONBUILD COPY --from=${beta.tag} /app-secret.txt /x\n`
       expect((await dockerd.docker(['build', '--tag', name, '-'], { input })).exitCode).toBe(0)
@@ -187,7 +187,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
     afterAll(() => registry.remove())
 
     test.each(['buildkit', 'classic'] as const)(
-      'I15: one that another project may pull is not there because the engine has it, with %s',
+      'I10: one that another project may pull is not there because the engine has it, with %s',
       async (mode) => {
         const builder = imageBuilder(dockerd, mode, { memory })
         const read = 'RUN cat /app-secret.txt /triggered\n'
@@ -205,7 +205,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
   })
 
   describe('what a build takes of the host', () => {
-    test.each(['buildkit', 'classic'] as const)('I16: a step that eats memory ends, the host does not, with %s', async (mode) => {
+    test.each(['buildkit', 'classic'] as const)('I13: a step that eats memory ends, the host does not, with %s', async (mode) => {
       const builder = imageBuilder(dockerd, mode, { memory, memoryMb: 64, cpus: 1 })
       const eats = `RUN echo ${salt()}; head -c 900m /dev/zero | tail -c 800m | wc -c\n`
       const { error, log } = await buildImage(builder, ALPHA, { Dockerfile: BASE + eats })
@@ -223,7 +223,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       expect(asked.log).toMatch(/build: 100000/)
     })
 
-    test('I16: a step of BuildKit that forks without end is held to a number of processes', async () => {
+    test('I13: a step of BuildKit that forks without end is held to a number of processes', async () => {
       const builder = imageBuilder(dockerd, 'buildkit', { memory, memoryMb: 512 })
       const script = `RUN echo ${salt()}; sleep 0.5; i=0; while [ $i -lt 6000 ]; do i=$((i+1)); sleep 5 & done 2>/dev/null; ls -d /proc/[0-9]* | wc -l\n`
       const { log } = await buildImage(builder, ALPHA, { Dockerfile: BASE + script })
@@ -246,7 +246,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
     })
     afterAll(() => new Promise((resolve) => server.close(resolve)))
 
-    test.each(['buildkit', 'classic'] as const)('I15: ADD fetches nothing in it with %s', async (mode) => {
+    test.each(['buildkit', 'classic'] as const)('I13: ADD fetches nothing in it with %s', async (mode) => {
       const builder = imageBuilder(dockerd, mode, { memory })
       for (const add of [
         `ADD ${url}/a /x`,
@@ -269,7 +269,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       expect(log).toContain('FROM-THE-HOST')
     })
 
-    test.each(['buildkit', 'classic'] as const)('I15: the owner of the server may close it to RUN steps, with %s', async (mode) => {
+    test.each(['buildkit', 'classic'] as const)('I13: the owner of the server may close it to RUN steps, with %s', async (mode) => {
       const [host = '', port = ''] = url.replace('http://', '').split(':')
       const ask = `printf 'GET /run HTTP/1.0\\r\\n\\r\\n' | nc -w 5 ${host} ${port} || echo unreachable`
       const run = `RUN ${ask}; echo ${salt()}\n`
@@ -282,7 +282,7 @@ describe.skipIf(dockerdMissing() !== null)('image builds see their own project o
       expect(asked).not.toContain('/closed')
     })
 
-    test('I15: RUN gets neither the network of the host nor rights of its own', async () => {
+    test('I13: RUN gets neither the network of the host nor rights of its own', async () => {
       for (const flag of ['--network=host', '--security=insecure']) {
         const { error } = await buildImage(imageBuilder(dockerd, 'buildkit', { memory }), ALPHA, {
           Dockerfile: `${BASE}RUN ${flag} true\n`,

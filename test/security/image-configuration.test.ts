@@ -31,7 +31,7 @@ describe.skipIf(dockerdMissing() !== null)('what an image says of itself moves n
     return { spec, inspect: () => harness.engine.json<Inspected>('GET', path) }
   }
 
-  test('I15: labels reach no program that acts on labels: each of the image is blank, ours stand', async () => {
+  test('I13: labels reach no program that acts on labels: each of the image is blank, ours stand', async () => {
     const { inspect, spec } = await start(
       'LABEL traefik.enable=true traefik.http.routers.evil.rule="Host(`api-beta.localhost`)" traefik.http.routers.evil.priority=99999\n' +
         'LABEL com.centurylinklabs.watchtower.enable=true ofelia.enabled=true com.docker.compose.project=beta caddy=api-beta.localhost\n' +
@@ -44,7 +44,7 @@ describe.skipIf(dockerdMissing() !== null)('what an image says of itself moves n
     expect(Labels['traefik.enable']).toBe('')
   })
 
-  test('I15: a HEALTHCHECK starts no processes, EXPOSE publishes no port, a VOLUME goes with its container', async () => {
+  test('I13: a HEALTHCHECK starts no processes, EXPOSE publishes no port, a VOLUME goes with its container', async () => {
     const { inspect, spec } = await start(
       'HEALTHCHECK --interval=1s --retries=1 CMD ["false"]\nEXPOSE 22 8080 9000-9010\nVOLUME ["/data", "/etc"]\nSTOPSIGNAL SIGKILL\n',
     )

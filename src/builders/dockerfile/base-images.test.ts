@@ -67,7 +67,7 @@ it('a registry that does not answer stops no build of what the project was shown
   expect(await find('acme/base:1')).toBe(`docker.io/acme/base@${DIGEST}`)
 })
 
-it('I15: what another project was shown is nobody else’s, answer or not', async () => {
+it('I10: what another project was shown is nobody else’s, answer or not', async () => {
   const { state, find } = world({ [DIGEST]: DIGEST, 'acme/base:1': DIGEST })
   await find('acme/base:1')
   state.isReachable = false

@@ -29,7 +29,7 @@ const problem = (source: string, options: Partial<PlanOptions> = {}) => {
   }
 }
 
-describe('I15: each image that a Dockerfile can name is found and replaced', () => {
+describe('I10: each image that a Dockerfile can name is found and replaced', () => {
   it.each<[string, string, string[]]>([
     ['FROM', 'FROM node:20', ['node:20']],
     ['another case, tabs, spaces', '  from\tnode:20   as  Build', ['node:20']],
@@ -193,7 +193,7 @@ describe('ADD', () => {
   })
 })
 
-test('I15: triggers of an image are held to what can be seen', () => {
+test('I10: triggers of an image are held to what can be seen', () => {
   const check = (trigger: string, mayAddUrls = false) => {
     try {
       checkTriggers([trigger], { reference: 'x', stages: ['build'], line: 1 }, mayAddUrls)
