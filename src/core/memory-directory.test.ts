@@ -21,6 +21,12 @@ describe('MemoryDirectory', () => {
     expect(inMemory.path.startsWith(`${SHM}/shiplock-`)).toBe(true)
   })
 
+  test('I8: many that look for their place at once all find it in memory', async () => {
+    const dataDirectory = temporaryDirectory()
+    const found = await Promise.all(Array.from({ length: 60 }, () => open([SHM], dataDirectory)))
+    expect(found.map(({ isInMemory }) => isInMemory)).toEqual(found.map(() => true))
+  })
+
   test('I10: what stands in it is for the server alone', async () => {
     const memory = await open([SHM])
     const file = await memory.write('running/ins_a', 'x')

@@ -148,14 +148,17 @@ function usualPlaces(): readonly string[] {
 
 /** Tried for real: what is mounted read only, full or of somebody else is no place. */
 async function canHold(place: string): Promise<boolean> {
-  try {
-    if (!IN_MEMORY.has((await statfs(dirname(place))).type)) return false
-    const made = await mkdir(place, { recursive: true, mode: 0o711 })
-    const isGood = await isOurs(place)
-    if (made !== undefined) await rmdir(place).catch(() => {})
-    return isGood
-  } catch {
-    return false
+  for (let attempt = 1; ; attempt++) {
+    try {
+      if (!IN_MEMORY.has((await statfs(dirname(place))).type)) return false
+      const made = await mkdir(place, { recursive: true, mode: 0o711 })
+      const isGood = await isOurs(place)
+      if (made !== undefined) await rmdir(place).catch(() => {})
+      return isGood
+    } catch (error) {
+      // Somebody who tries it at the same time took away what both had made.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ATTEMPTS) return false
+    }
   }
 }
 
