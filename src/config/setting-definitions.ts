@@ -8,6 +8,7 @@ import { DISK_SETTING_DEFINITIONS, type DiskSettings } from './disk-settings.ts'
 import { EDGE_SETTING_DEFINITIONS, type EdgeSettings } from './edge-settings.ts'
 import { HOOK_SETTING_DEFINITIONS, type HookSettings } from './hook-settings.ts'
 import type { ListenAddress } from './listen-address.ts'
+import { NETWORK_SETTING_DEFINITIONS, type NetworkSettings } from './network-settings.ts'
 import { REGISTRY_SETTING_DEFINITIONS, type RegistrySettings } from './registry-settings.ts'
 import { SCAN_SETTING_DEFINITIONS, type ScanSettings } from './scan-settings.ts'
 import type { SettingDefinition } from './setting-definition.ts'
@@ -19,6 +20,7 @@ export interface Settings
   extends AccessSettings,
     ScanSettings,
     ContainerSettings,
+    NetworkSettings,
     HookSettings,
     SourceSettings,
     DiskSettings,
@@ -209,6 +211,7 @@ export const SETTING_DEFINITIONS: Definitions = {
     parse: (text) => oneOf(text, RUNTIME_NAMES),
     default: () => 'auto',
   },
+  ...NETWORK_SETTING_DEFINITIONS,
   ...CONTAINER_SETTING_DEFINITIONS,
   ...DISK_SETTING_DEFINITIONS,
   ...REGISTRY_SETTING_DEFINITIONS,

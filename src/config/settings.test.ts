@@ -50,6 +50,8 @@ describe('defaults', () => {
         (path) => `unix://${path}`,
       ),
       containerAddress: 'auto',
+      instanceNetwork: 'auto',
+      hostAccess: new Map(),
       dockerfileAddUrls: 'refuse',
       dockerfileNetwork: 'engine',
       registry: null,

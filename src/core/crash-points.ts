@@ -17,6 +17,7 @@ export const CRASH_POINTS = [
   'release-command.before',
   'release-command.done-not-recorded',
   'launch.before',
+  'network.made',
   'launch.started-not-recorded',
   'verify.before',
   'verify.passed-not-recorded',

@@ -98,6 +98,13 @@ export const LIMITS = {
   /** Of the output of one build; leaves the rest of the deployment its share. */
   buildLogBytes: 8 * MiB,
   instanceLogBytes: 32 * MiB,
+  // ── networks of instances
+  /** One call of ip, nft or iptables; on a busy host they wait for each other. */
+  networkToolMs: 30 * SECOND,
+  /** How often what depends on the host (routes, resolvers, other firewalls) is looked at again. */
+  networkRefreshMs: 30 * SECOND,
+  /** How often it is proved that the port of a serving instance is its own, where it has no network of its own. */
+  endpointProofMs: 1 * SECOND,
   // ── scans
   /** What a scanner may print. A large image with all its packages stays below a quarter of it. */
   scanReportBytes: 64 * MiB,

@@ -97,12 +97,22 @@ async function troubleOf(dependencies: EngineDependencies, seen: WatchedInstance
   const both = AbortSignal.any([signal, over.signal])
   const { runtime } = dependencies.drivers
   const exit = runtime.waitForExit(id, both).then((status): Trouble => ({ type: 'instance.exited', message: describeExit(status) }))
-  const watchers = config.run.healthCheck === null ? [exit] : [exit, failingHealth(dependencies, seen, both)]
+  const watchers = [exit, strangerAtPort(dependencies, id, both)]
+  if (config.run.healthCheck !== null) watchers.push(failingHealth(dependencies, seen, both))
   try {
     return await Promise.race(watchers)
   } finally {
     over.abort()
     await Promise.allSettled(watchers)
+  }
+}
+
+/** Somebody else listens where requests to the instance go: trouble at once, whatever answers its health check (I15). */
+async function strangerAtPort({ clock, drivers }: EngineDependencies, id: InstanceId, signal: AbortSignal): Promise<Trouble> {
+  for (;;) {
+    await clock.sleep(LIMITS.endpointProofMs, signal)
+    const proof = await drivers.runtime.proveEndpoint(id)
+    if (proof.kind === 'foreign') return { type: 'instance.unhealthy', message: proof.reason }
   }
 }
 

@@ -4,6 +4,7 @@ import type { Artifact } from '../domain/deployment.ts'
 import type { InstanceId } from '../domain/ids.ts'
 import type {
   CommandOutcome,
+  EndpointProof,
   InstanceLogLine,
   InstanceLogOptions,
   InstanceSpec,
@@ -118,6 +119,10 @@ export class ByArtifactRuntime implements Runtime {
 
   diagnose(id: InstanceId): Promise<readonly string[]> {
     return this.#holder(id).diagnose(id)
+  }
+
+  proveEndpoint(id: InstanceId): Promise<EndpointProof> {
+    return this.#holder(id).proveEndpoint(id)
   }
 
   runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal, letGo?: AbortSignal): Promise<TaskResult> {

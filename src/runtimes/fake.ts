@@ -4,6 +4,7 @@ import { ShiplockError } from '../core/errors.ts'
 import type { InstanceId } from '../domain/ids.ts'
 import type {
   CommandOutcome,
+  EndpointProof,
   InstanceLogLine,
   InstanceLogOptions,
   InstanceSpec,
@@ -35,6 +36,8 @@ export interface FakeFaults {
   /** The next n stops happen, and then the reply is lost. */
   stopLosesReply: number
   taskExitCode: number
+  /** Somebody else has the port of every instance. */
+  portIsTaken: boolean
 }
 
 export type FakeResponder = (spec: InstanceSpec, request: IncomingMessage, response: ServerResponse) => void
@@ -64,6 +67,7 @@ export class FakeHost {
     ignoresSigterm: false,
     stopLosesReply: 0,
     taskExitCode: 0,
+    portIsTaken: false,
   }
 
   /** Ends everything, for the end of a test. */
@@ -178,6 +182,10 @@ export class FakeRuntime implements Runtime {
 
   async diagnose(): Promise<readonly string[]> {
     return []
+  }
+
+  async proveEndpoint(): Promise<EndpointProof> {
+    return this.host.faults.portIsTaken ? { kind: 'foreign', reason: 'the port is held by a stranger' } : { kind: 'own' }
   }
 
   async runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal): Promise<TaskResult> {

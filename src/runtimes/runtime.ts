@@ -158,6 +158,15 @@ export interface CommandOutcome {
   readonly output: string
 }
 
+/** Whether the address of an instance is its own (I15). */
+export type EndpointProof =
+  /** Whoever answers there is the instance. */
+  | { readonly kind: 'own' }
+  /** Nobody listens there now. */
+  | { readonly kind: 'silent' }
+  /** Somebody else listens there; the reason is for people. */
+  | { readonly kind: 'foreign'; readonly reason: string }
+
 /**
  * Runs instances. Every call may be made twice: `start` looks up by id before it creates; stopping or removing what is missing succeeds.
  * `fence` grows with every owner: a call with a smaller one than the instance has seen is refused with FENCED (I6).
@@ -185,6 +194,8 @@ export interface Runtime {
    * Empty when nothing is odd or nothing can be said.
    */
   diagnose(id: InstanceId): Promise<readonly string[]>
+  /** Proves that nobody but the instance gets what is sent to its address. Cheap: asked at every probe, and again while it serves. */
+  proveEndpoint(id: InstanceId): Promise<EndpointProof>
   /**
    * `signal` ends the task: nothing of it runs when this rejects. `letGo` only ends the waiting: the task goes on, and the next call with
    * its id takes it up or finds its result. That is how a server stops without cutting a migration in two.

@@ -26,6 +26,8 @@ export interface CreateSandboxOptions {
   readonly kind?: 'auto' | 'none'
   /** `false` goes without cgroups even where they work. */
   readonly cgroups?: boolean
+  /** What commands have of the network, as a sentence; default = the host's. */
+  readonly networkSummary?: string
 }
 
 /** An ordinary user id that exists nowhere, to try things with. */
@@ -52,7 +54,7 @@ export async function createSandbox(options: CreateSandboxOptions): Promise<Host
     cgroups,
     users: new TenantUsers(stateDirectory),
     memory,
-    description: describe(tools, cgroups, ownUser),
+    description: describe(tools, cgroups, ownUser, options.networkSummary ?? 'The network is shared with the host.'),
   }
   options.logger.info('sandbox ready', { summary: parts.description.summary })
   return new HostSandbox(parts)
@@ -121,7 +123,7 @@ async function works(tools: Toolbox, memory: MemoryDirectory): Promise<boolean> 
   }
 }
 
-function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boolean): SandboxDescription {
+function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boolean, network: string): SandboxDescription {
   const memory = cgroups?.support.memory ?? false
   const cpu = cgroups?.support.cpu ?? false
   const isFiltered = tools !== null && tools.filter !== null
@@ -135,7 +137,7 @@ function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boole
   const advice =
     tools === null
       ? ' Code of one project can see files of another; install bubblewrap (apt-get install bubblewrap), or run only code that you trust.'
-      : ' The network is shared with the host.'
+      : ''
   return {
     kind: tools === null ? 'none' : 'bubblewrap',
     filesystem: tools !== null,
@@ -144,7 +146,7 @@ function describe(tools: Toolbox | null, cgroups: Cgroups | null, ownUser: boole
     cpu,
     ownUser,
     systemCalls: isFiltered,
-    summary: `Commands run ${confined}${filtered}, as ${user}, with ${limited}.${advice}`,
+    summary: `Commands run ${confined}${filtered}, as ${user}, with ${limited}. ${network}${advice}`,
   }
 }
 

@@ -13,6 +13,7 @@ import { bubblewrapArguments, bubblewrapCommand, type Toolbox } from './bubblewr
 import { dropUser } from './drop-user.ts'
 import { environmentScript } from './environment-script.ts'
 import { MARKER, processesByMarker } from './marked-processes.ts'
+import { enterNetwork } from './network/enter-network.ts'
 import { NAMED_USER, type Sandbox, type SandboxDescription, type SandboxedCommand, type SandboxSpec, type SandboxUsage } from './sandbox.ts'
 import { ENTER_SCRIPT, JOIN_SCRIPT } from './sandbox-scripts.ts'
 import type { TenantUsers } from './tenant-users.ts'
@@ -69,7 +70,8 @@ export class HostSandbox implements Sandbox {
     const insidePath = tools === null ? spec.directory : spec.mountPoint
     const user = await this.#userOf(spec)
     const environmentFile = await this.#writeEnvironment(spec, insidePath)
-    const argumentsFile = tools === null ? '' : await this.#writeArguments(spec.name, tools, await this.#withAccounts(spec, user))
+    const argumentsFile =
+      tools === null ? '' : await this.#writeArguments(spec.name, tools, await this.#withAccounts(withNetworkFiles(spec), user))
     const joins =
       cgroups?.create(spec.name, {
         memoryBytes: spec.memoryMb === null ? null : spec.memoryMb * MiB,
@@ -79,7 +81,8 @@ export class HostSandbox implements Sandbox {
       }) ?? []
     const confine = tools === null ? [] : bubblewrapCommand(tools)
     const files = [environmentFile, argumentsFile, tools?.filter ?? '']
-    const enter = [...confine, ...dropUser(setpriv, user), '/bin/sh', '-c', ENTER_SCRIPT, 'shiplock', ...spec.argv]
+    const inNetwork = enterNetwork(spec.network ?? null, tools !== null)
+    const enter = [...inNetwork, ...confine, ...dropUser(setpriv, user), '/bin/sh', '-c', ENTER_SCRIPT, 'shiplock', ...spec.argv]
     return {
       file: '/bin/sh',
       args: ['-c', JOIN_SCRIPT, 'shiplock', `${this.#parts.engine}/${spec.name}`, ...files, ...joins, '--', ...enter],
@@ -182,6 +185,11 @@ export class HostSandbox implements Sandbox {
 }
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+function withNetworkFiles(spec: SandboxSpec): SandboxSpec {
+  const files = (spec.network?.files ?? []).map((file) => ({ ...file, writable: false }))
+  return { ...spec, mounts: [...files, ...spec.mounts] }
+}
 
 /** Names become paths and cgroups. */
 function assertName(name: string): void {

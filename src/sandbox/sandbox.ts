@@ -28,6 +28,8 @@ export interface SandboxSpec {
   readonly pidsMax: number
   /** Image whose system the command sees, by id; only where commands run in containers. */
   readonly image?: string | null
+  /** Network to run in, made before; null or left out = the host's. */
+  readonly network?: SandboxNetwork | null
   /** As the administrator of that image, so that packages can be installed; on a host everything runs as the tenant's user. */
   readonly asRoot?: boolean
   /** As `NAMED_USER` where the sandbox shows no list of accounts of its own: some programs (ssh) do not run as a user without a name. */
@@ -111,4 +113,51 @@ export interface SandboxDescription {
   readonly systemCalls: boolean
   /** One sentence for people: what is confined and what is not, and what to install. */
   readonly summary: string
+}
+
+/** Of whom a network is. */
+export interface NetworkMember {
+  /** Members of one environment reach each other; nobody else reaches them. */
+  readonly environment: string
+  /** Name of the project, by which the server's owner opens ports of the host to it. */
+  readonly project: string
+  /** Name under which members of its environment find it; null = none. */
+  readonly alias: string | null
+  /** Port at which it is reached even when it listens on its own loopback only. */
+  readonly port: number | null
+}
+
+/** A network that is there, to be entered by `prepare`. */
+export interface SandboxNetwork {
+  readonly address: string
+  /** File that names its namespace. */
+  readonly namespace: string
+  /** Files of the host to show to what runs in it, e.g. as /etc/hosts. */
+  readonly files: readonly { readonly source: string; readonly target: string }[]
+}
+
+/** Networks of their own for what runs in sandboxes. They outlive the server. Every call may be made twice. */
+export interface SandboxNetworks {
+  /** False = what is launched from now on runs in the host's network. */
+  readonly isOn: boolean
+  /** One sentence for people. */
+  readonly summary: string
+  /** What is in the way of traffic on this host, as sentences for people; empty = nothing that could be seen. */
+  obstacles(): Promise<readonly string[]>
+  /** Takes up what earlier servers left, and removes what nobody wants any more. */
+  open(isWanted: (name: string) => boolean): Promise<void>
+  /** Lets go; networks stay. When nobody has an address any more, nothing is left on the host. */
+  close(): Promise<void>
+  /** When no network is left, nothing else is either; addresses stay reserved. For the end of everything, the edge too. */
+  end(): Promise<void>
+  /** Gives the member its address, the one that it has already where it can keep it. Held until `release`. */
+  reserve(name: string, member: NetworkMember): Promise<string>
+  /** Makes the network of a member, anew when there is one. @throws RUNTIME_UNAVAILABLE */
+  join(name: string): Promise<SandboxNetwork>
+  present(name: string): Promise<SandboxNetwork | null>
+  /** Removes the network; the address stays reserved. */
+  leave(name: string): Promise<void>
+  release(name: string): Promise<void>
+  /** Members whose networks are there. */
+  names(): readonly string[]
 }

@@ -10,11 +10,13 @@ import type { MemoryDirectory } from '../core/memory-directory.ts'
 import { nodeSupport, TESTED_NODE_LINES } from '../core/node-release.ts'
 import { printable } from '../core/printable.ts'
 import type { EngineDependencies } from '../engine/dependencies.ts'
+import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
 import { createSandbox } from '../sandbox/create-sandbox.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxNetworks } from '../sandbox/sandbox.ts'
 import { diagnoseEmbedded } from '../store/embedded/diagnose.ts'
 import { whyShort } from './compose-disk.ts'
 import { composeEngine } from './compose-engine.ts'
+import { composeNetworks, networkFinding } from './compose-networks.ts'
 import { composeScanner } from './compose-scanner.ts'
 import { DiskWatch } from './disk-watch.ts'
 import { openMemory } from './open-memory.ts'
@@ -23,7 +25,13 @@ import { openMemory } from './open-memory.ts'
 export async function checkParts(
   settings: Settings,
   engine: EngineDependencies,
-  parts: { readonly sandbox: Sandbox; readonly memory: MemoryDirectory; readonly containerEngine: ContainerEngine | null },
+  parts: {
+    readonly sandbox: Sandbox
+    readonly networks: SandboxNetworks
+    readonly trees: ProcessRuntime
+    readonly memory: MemoryDirectory
+    readonly containerEngine: ContainerEngine | null
+  },
 ): Promise<Finding[]> {
   const { sandbox, containerEngine } = parts
   const signal = AbortSignal.timeout(5000)
@@ -44,6 +52,7 @@ export async function checkParts(
     finding('database', store.ok ? 'ok' : 'failed', store.summary),
     finding('runtime', runtime.ok ? 'ok' : 'failed', runtime.summary),
     finding('sandbox', isolated ? 'ok' : 'warning', summary),
+    await networkFinding(parts.networks, parts.trees),
     memoryFinding(parts.memory),
     await engineFinding(settings, containerEngine),
     finding('edge', edge.ok ? 'ok' : 'failed', edge.summary),
@@ -128,7 +137,14 @@ const ENGINE_MS = 3000
 export async function diagnose(settings: Settings): Promise<Finding[]> {
   await mkdir(settings.dataDirectory, { recursive: true, mode: 0o711 })
   const memory = await openMemory(settings.dataDirectory)
-  const sandbox = await createSandbox({ stateDirectory: join(settings.dataDirectory, 'sandbox'), logger: createLogger('silent'), memory })
+  const logger = createLogger('silent')
+  const networks = await composeNetworks(settings, logger)
+  const sandbox = await createSandbox({
+    stateDirectory: join(settings.dataDirectory, 'sandbox'),
+    logger,
+    memory,
+    networkSummary: networks.summary,
+  })
   const scanner = await composeScanner(settings, null).check(AbortSignal.timeout(5000))
   const store =
     settings.databaseUrl === null
@@ -140,6 +156,7 @@ export async function diagnose(settings: Settings): Promise<Finding[]> {
     nodeFinding(),
     ...store,
     finding('sandbox', sandbox.description.kind === 'none' ? 'warning' : 'ok', sandbox.description.summary),
+    await networkFinding(networks, null),
     memoryFinding(memory),
     await diagnoseEngine(settings),
     finding('scanner', scanner.ok ? 'ok' : 'warning', scanner.summary, scanner.hint),

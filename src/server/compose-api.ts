@@ -20,7 +20,8 @@ import { explainRollback } from '../engine/explain-rollback.ts'
 import { instanceOutput } from '../engine/instance-output.ts'
 import type { KeyRotation } from '../engine/key-rotation.ts'
 import type { SenderDependencies } from '../engine/outbox/sender.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { ProcessRuntime } from '../runtimes/process/process-runtime.ts'
+import type { Sandbox, SandboxNetworks } from '../sandbox/sandbox.ts'
 import { SYSTEM_PATH } from '../sources/git.ts'
 import { hostOf, parseGitAddress } from '../sources/git-address.ts'
 import { readHostKeys } from '../sources/host-keys.ts'
@@ -44,6 +45,8 @@ export function composeApi(
     notices: Notices
     uploads: ReturnType<typeof createUploadStore>
     sandbox: Sandbox
+    networks: SandboxNetworks
+    trees: ProcessRuntime
     programs: ForeignPrograms
     hosts: HostGuard
     edge: Edge

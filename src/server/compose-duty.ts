@@ -16,6 +16,7 @@ import { createDecider } from '../engine/triggers/decider.ts'
 import { createHeadChecker, createTriggerUpkeep } from '../engine/triggers/look-at-heads.ts'
 import { createPreviewSweep } from '../engine/triggers/sweep-previews.ts'
 import { Worker } from '../engine/worker.ts'
+import type { SandboxNetworks } from '../sandbox/sandbox.ts'
 import { sweepGitRooms } from '../sources/git-room.ts'
 import { nextFence } from '../store/sql/leases.ts'
 import { buildCacheBytes } from './compose-garbage.ts'
@@ -45,7 +46,7 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
     if (notice === null || notice.kind === 'delivery') decider.wake()
     if (notice === null || notice.kind === 'removal') remover.wake()
   })
-  const ending = new Ending(engine, front.embedded)
+  const ending = new Ending(engine, front.embedded, opened.networks)
   const directory = settings.dataDirectory
   const duty = new Duty({
     ...{ database, owner, clock: systemClock, logger, directory },
@@ -69,10 +70,12 @@ export async function composeDuty(settings: Settings, opened: OpenEngine, stops:
 class Ending implements Service {
   readonly #engine: EngineDependencies
   readonly #edge: EmbeddedEdge
+  readonly #networks: SandboxNetworks
   isOfEverything = false
 
-  constructor(engine: EngineDependencies, edge: EmbeddedEdge) {
+  constructor(engine: EngineDependencies, edge: EmbeddedEdge, networks: SandboxNetworks) {
     this.#engine = engine
+    this.#networks = networks
     this.#edge = edge
   }
 
@@ -86,6 +89,7 @@ class Ending implements Service {
     // The newest fence, and no larger: the next start must still be able to bring them back.
     const fence = await nextFence(database)
     await Promise.allSettled(running.map((entry) => drivers.runtime.stop(entry.id, { timeoutMs: FOREGROUND_STOP_MS }, fence)))
+    await this.#networks.end().catch((error: unknown) => logger.warn('the networks of instances were not all removed', { error }))
   }
 }
 const FOREGROUND_STOP_MS = 5000

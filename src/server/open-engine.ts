@@ -18,6 +18,7 @@ import { composeDrivers } from './compose-drivers.ts'
 import { composeEdge } from './compose-edge.ts'
 import { composeEngine, composeRuntime } from './compose-engine.ts'
 import { relieveDisk } from './compose-garbage.ts'
+import { composeNetworks } from './compose-networks.ts'
 import { DiskWatch } from './disk-watch.ts'
 import type { Identity } from './open-identity.ts'
 import { openMemory } from './open-memory.ts'
@@ -40,7 +41,8 @@ export async function openEngine(
   const { database, owner, keyring: sealer } = identity
   const shared = settings.dataDirectory
   const memory = await openMemory(shared)
-  const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger, memory })
+  const networks = await composeNetworks(settings, logger)
+  const sandbox = await createSandbox({ stateDirectory: join(shared, 'sandbox'), logger, memory, networkSummary: networks.summary })
   if (settings.allowFileSources === true) {
     const instead = 'name the directories in SHIPLOCK_FILE_SOURCE_DIRECTORIES'
     logger.warn('SHIPLOCK_ALLOW_FILE_SOURCES has no effect any more', { instead })
@@ -51,7 +53,7 @@ export async function openEngine(
   const { edge } = front
   const uploads = createUploadStore({ directory: join(shared, 'uploads') })
   const { instanceDiskMb } = settings
-  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, memory, logger, instanceDiskMb })
+  const trees = new ProcessRuntime({ stateDirectory: join(shared, 'instances'), sandbox, networks, memory, logger, instanceDiskMb })
   const containerEngine = await composeEngine(settings)
   const { runtime, containers, ...engineParts } = await composeRuntime(settings, logger, { trees, engine: containerEngine })
   stops.set('container engine', () => engineParts.stop())
@@ -92,6 +94,7 @@ export async function openEngine(
     engine,
     front,
     sandbox,
+    networks,
     memory,
     programs,
     hosts,

@@ -44,12 +44,14 @@ async function assemble(settings: Settings, logger: Logger, stops: Stops): Promi
   const { database, embedded, node, keyring, rotation } = identity
   const local: Settings = { ...settings, dataDirectory: node.directory, edgeListen: node.edgeListen }
   const opened = await openEngine(local, logger, identity, stops, data)
-  const { front, sandbox, memory, programs, hosts, uploads, caches, containerEngine, disk, guard } = opened
+  const { front, sandbox, networks, trees, memory, programs, hosts, uploads, caches, containerEngine, disk, guard } = opened
   const { duty, ending, notices, sender } = await composeDuty(local, opened, stops)
   const parts = {
     notices,
     uploads,
     sandbox,
+    networks,
+    trees,
     memory,
     programs,
     hosts,

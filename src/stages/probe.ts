@@ -24,7 +24,7 @@ export interface ProbeRequest {
 export async function probeOnce(request: ProbeRequest): Promise<ProbeAttempt> {
   const started = request.clock.monotonic()
   const at = new Date(request.clock.now()).toISOString()
-  const answer = await attempt(request)
+  const answer = await provenAttempt(request)
   request.signal.throwIfAborted()
   return {
     at,
@@ -35,6 +35,19 @@ export async function probeOnce(request: ProbeRequest): Promise<ProbeAttempt> {
     body: answer.body,
     tookMs: Math.round(request.clock.monotonic() - started),
   }
+}
+
+/** Proved before, so that a stranger gets nothing, and after, since an answer proves nothing about who gave it (I15). */
+async function provenAttempt(request: ProbeRequest): Promise<Answer> {
+  const stranger = await strangerAt(request)
+  if (stranger !== null) return stranger
+  const answer = await attempt(request)
+  return (answer.passed ? await strangerAt(request) : null) ?? answer
+}
+
+async function strangerAt({ runtime, instanceId }: ProbeRequest): Promise<Answer | null> {
+  const proof = await runtime.proveEndpoint(instanceId)
+  return proof.kind === 'foreign' ? { passed: false, result: proof.reason, body: null } : null
 }
 
 interface Answer {

@@ -3,16 +3,16 @@ import { processHarness } from '../support/runtime-harness.ts'
 import { processSuite } from './runtime-process-suite.ts'
 import { runtimeSuite } from './runtime-suite.ts'
 
-const CONFINED = () => processHarness({ kind: 'auto', cgroups: true })
+const CONFINED = () => processHarness({ kind: 'auto', cgroups: true, networks: {} })
 const BARE = () => processHarness({ kind: 'none', cgroups: true })
 const BAREST = () => processHarness({ kind: 'none', cgroups: false })
 
 runtimeSuite('process, confined as far as this host allows', CONFINED, true)
-processSuite('process, confined as far as this host allows', CONFINED, { sandbox: false, cgroups: false })
+processSuite('process, confined as far as this host allows', CONFINED, { sandbox: false, cgroups: false, networks: false })
 runtimeSuite('process without a sandbox', BARE, true)
-processSuite('process without a sandbox', BARE, { sandbox: true, cgroups: false })
+processSuite('process without a sandbox', BARE, { sandbox: true, cgroups: false, networks: true })
 runtimeSuite('process with neither sandbox nor cgroups', BAREST, true)
-processSuite('process with neither sandbox nor cgroups', BAREST, { sandbox: true, cgroups: true })
+processSuite('process with neither sandbox nor cgroups', BAREST, { sandbox: true, cgroups: true, networks: true })
 
 runtimeSuite(
   'fake',

@@ -36,7 +36,7 @@ test('I5: kill -9 of server, edge or database at any moment loses no deployment 
   const random = new Seeded()
   console.log(`SHIPLOCK_TEST_SEED=${random.seed} SHIPLOCK_TEST_KILLS=${KILLS}`)
   collector = await Collector.start()
-  const server = await startTestServer()
+  const server = await startTestServer({ env: collector.access })
   const deployers = SERVICES.map((name) => new Deployer(server, name, new Seeded(random.below(2 ** 31))))
   await Promise.all(deployers.map((deployer) => deployer.first()))
   const loads = SERVICES.map((name) => new LoadClient({ port: server.edgePort, host: `${name}.localhost`, clients: LIGHT }))

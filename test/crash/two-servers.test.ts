@@ -22,7 +22,7 @@ let collector: Collector
 let servers: TwoServers
 beforeAll(async () => {
   collector = await Collector.start()
-  servers = await startTwoServers({ MAX_CONCURRENT_BUILDS: `${SLOTS}` })
+  servers = await startTwoServers({ MAX_CONCURRENT_BUILDS: `${SLOTS}`, ...collector.access })
 })
 afterAll(async () => {
   await servers?.end()

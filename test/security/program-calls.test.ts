@@ -29,6 +29,8 @@ const CALLS: Readonly<Record<string, string>> = {
   'runtimes/process/supervisor.ts': 'instances: in the sandbox, as the tenant’s user',
   'sandbox/confined-programs.ts': 'git, ssh, ssh-keyscan: in a room, as a user of their own per project',
   'sandbox/create-sandbox.ts': 'bwrap on /usr/share: finds out whether it works here',
+  'sandbox/network/network-tools.ts':
+    'ip, nft, iptables, nsenter: rules and names of the server’s own making; ports are numbers, projects are not in them',
   'scanner/trivy.ts':
     'Trivy on trees and images: reads, runs nothing of them; a room of its own as working directory, no configuration or ignore file of the tree',
   'store/embedded/binaries.ts': 'postgres --version',

@@ -48,6 +48,11 @@ export class Collector {
     return { COLLECTOR: `http://${address}:${port}/` }
   }
 
+  /** Settings of a server whose instances shall reach it from networks of their own. */
+  get access(): { readonly SHIPLOCK_HOST_ACCESS: string } {
+    return { SHIPLOCK_HOST_ACCESS: `*=${(this.#server.address() as AddressInfo).port}` }
+  }
+
   of(kind: Report['kind']): readonly Report[] {
     return this.reports.filter((report) => report.kind === kind)
   }

@@ -81,6 +81,7 @@ const SCENARIOS: Readonly<Record<StoryPoint, Scenario>> = {
   'release-command.before': runsReleaseCommand,
   'release-command.done-not-recorded': runsReleaseCommand,
   'launch.before': deploysNew,
+  'network.made': deploysNew,
   'launch.started-not-recorded': deploysNew,
   'verify.before': deploysNew,
   'verify.passed-not-recorded': deploysNew,

@@ -81,6 +81,7 @@ export const FOREIGN_TEXT: Readonly<Record<string, Bound>> = {
   'runtimes/process/kept-environments.ts': 'own',
   'runtimes/process/orphan-labels.ts': 'own',
   'runtimes/process/run-support.ts': 'own',
+  'sandbox/network/member-book.ts': 'own',
   'sandbox/tenant-users.ts': 'own',
   'scanner/image-layers.ts': 'sliced',
   'scanner/leak-matcher.ts': 'sliced',

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -9,6 +10,7 @@ import type { DeploymentId, Digest, InstanceId, ProjectId, ReleaseId, ServiceEnv
 import { ProcessRuntime } from '../../src/runtimes/process/process-runtime.ts'
 import type { InstanceSpec, Labels, Runtime, TaskSpec } from '../../src/runtimes/runtime.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
+import { type NetworkOptions, openNetworks } from '../../src/sandbox/network/open-networks.ts'
 import type { Sandbox } from '../../src/sandbox/sandbox.ts'
 import { memoryOf, memoryPathsOf } from './memory-directories.ts'
 
@@ -32,6 +34,8 @@ export interface RuntimeHarness {
 export interface ProcessHarnessOptions {
   readonly kind: 'auto' | 'none'
   readonly cgroups: boolean
+  /** Instances get networks of their own. */
+  readonly networks?: Partial<NetworkOptions>
   readonly staticServerFile?: string
 }
 
@@ -49,7 +53,15 @@ export async function processHarness(options: ProcessHarnessOptions): Promise<Ru
       cgroups: options.cgroups,
     })
     await sandbox.open()
-    const runtime = new ProcessRuntime({ stateDirectory, sandbox, memory, logger: silentLogger, ...site })
+    const defaults = {
+      stateDirectory: join(stateDirectory, 'sandbox'),
+      mode: 'auto',
+      hostAccess: new Map(),
+      openPorts: [],
+      logger: silentLogger,
+    }
+    const networks = options.networks === undefined ? {} : { networks: await openNetworks({ ...defaults, ...options.networks }) }
+    const runtime = new ProcessRuntime({ stateDirectory, sandbox, memory, logger: silentLogger, ...networks, ...site })
     await runtime.open()
     return { sandbox, runtime }
   }
@@ -63,19 +75,28 @@ export async function processHarness(options: ProcessHarnessOptions): Promise<Ru
       return sandbox
     },
     reopen: async () => {
-      runtime.close()
+      await runtime.close()
       ;({ sandbox, runtime } = await open())
       return runtime
     },
     close: async () => {
       for (const { id } of await runtime.list()) await runtime.remove(id, Number.MAX_SAFE_INTEGER)
-      runtime.close()
-      const left = [...(await sandbox.list()), ...supervisorsOf(stateDirectory), ...memoryPathsOf(stateDirectory)]
+      await runtime.close()
+      const networks = networksOf(join(stateDirectory, 'sandbox'))
+      const left = [...(await sandbox.list()), ...supervisorsOf(stateDirectory), ...memoryPathsOf(stateDirectory), ...networks]
       for (const name of await sandbox.list()) await sandbox.kill(name).then(() => sandbox.remove(name))
       await removeTree(stateDirectory)
       return left
     },
   }
+}
+
+/** What is left of the networks of a sandbox's directory on this host: namespaces, interfaces. */
+export function networksOf(sandboxDirectory: string): readonly string[] {
+  const engine = createHash('sha256').update(sandboxDirectory).digest('hex').slice(0, 12)
+  return ['/run/netns', '/sys/class/net'].flatMap((directory) =>
+    existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(`shiplock-${engine}`) || name === `sl${engine}`) : [],
+  )
 }
 
 /** Command lines that name the directory: supervisors, and whatever else was started for it. */

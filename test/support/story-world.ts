@@ -34,7 +34,7 @@ export class StoryWorld {
   static async begin(options: TestServerOptions = {}, dockerd: TestDockerd | null = null): Promise<StoryWorld> {
     const collector = await Collector.start(dockerd?.network.hostAddress)
     try {
-      const env = dockerd === null ? {} : await containerSettings(dockerd)
+      const env = dockerd === null ? collector.access : await containerSettings(dockerd)
       const server = await startTestServer({ ...options, env: { ...env, ...options.env } })
       const world = new StoryWorld(server, collector, dockerd)
       begun.add(world)

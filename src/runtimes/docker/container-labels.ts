@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { DeploymentId, ProjectId, ReleaseId, ServiceEnvironmentId } from '../../domain/ids.ts'
+import { environmentOf } from '../environment-of.ts'
 import type { Labels } from '../runtime.ts'
 
 /** On everything that this runtime makes in an engine. `owner` is drawn once per data directory: engines may be shared. */
@@ -55,16 +56,12 @@ export function containerName(owner: string, kind: ContainerKind, id: string): s
   return kind === 'instance' ? `shiplock-${owner}-${id}` : `shiplock-${owner}-task-${id}`
 }
 
-/**
- * The network of a project's environment, and the name under which siblings find a service in it. One network per project AND environment:
- * `api` in staging must never reach the `db` of production. Titles are `project/environment/service`.
- */
+/** The network of a project's environment, and the name under which siblings find a service in it. */
 export function networkOf(owner: string, labels: Labels): { readonly name: string; readonly alias: string | null } {
-  const [project = '', environment = '', service = null] = labels.title.split('/')
-  const key = service === null ? labels.serviceEnvironmentId : `${labels.projectId}/${environment}`
+  const { key, project, environment, alias } = environmentOf(labels)
   const digest = createHash('sha256').update(key).digest('hex').slice(0, 8)
   const readable = `${project}-${environment}`.replace(/[^A-Za-z0-9_.-]/g, '').slice(0, 60)
-  return { name: `shiplock-${owner}-${readable}-${digest}`, alias: service !== null && /^[a-z0-9-]{1,63}$/.test(service) ? service : null }
+  return { name: `shiplock-${owner}-${readable}-${digest}`, alias }
 }
 
 /** Value of the `filters` query. */

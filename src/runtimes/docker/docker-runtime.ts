@@ -65,6 +65,8 @@ const START_POLL_MS = 20
 /** Runs instances as containers of any engine with the Docker API, confined, in a network of their project's environment. */
 export class DockerRuntime implements Runtime {
   readonly name = 'docker'
+  /** The address is that of its own network, or a port that the engine holds for it. */
+  readonly proveEndpoint = async () => ({ kind: 'own' }) as const
   readonly capabilities: RuntimeCapabilities = {
     artifacts: ['image', 'tree'],
     restartsStopped: true,

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { ShiplockError } from '../../core/errors.ts'
 import { runCommand } from '../../core/exec.ts'
 import { LIMITS } from '../../core/limits.ts'
+import type { SandboxNetwork } from '../../sandbox/sandbox.ts'
 import { type CommandOutcome, tenantOf } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import type { RunRecord } from './instance-record.ts'
@@ -34,6 +36,7 @@ export async function execBeside(
       mounts: support.mounts,
       searchFirst: support.searchFirst,
       workingDirectory: '',
+      network: record.address == null ? null : await networkOf(launcher, record.id),
       memoryMb: record.memoryMb,
       cpus: CPU_CLASSES[record.cpu].cores,
       pidsMax: LIMITS.pidsPerInstance,
@@ -46,6 +49,13 @@ export async function execBeside(
     await sandbox.kill(name)
     await sandbox.remove(name)
   }
+}
+
+/** A command beside an instance must never run in the host's network because the instance's can't be found. */
+async function networkOf({ networks }: Launcher, id: string): Promise<SandboxNetwork> {
+  const network = (await networks?.present(id)) ?? null
+  if (network === null) throw new ShiplockError('CONFLICT', `the network of instance ${id} is not there`)
+  return network
 }
 
 /** The last lines of an output, bounded in bytes. */

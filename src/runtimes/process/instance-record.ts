@@ -28,6 +28,8 @@ export interface RunRecord {
   readonly bootId: string
   readonly launchedAt: string
   readonly port: number | null
+  /** Of its own network; null or missing (records of earlier versions) = it runs in the host's. */
+  readonly address?: string | null
   /** SIGTERM was sent because somebody asked to stop this launch. */
   readonly stopAsked: boolean
   readonly outcome: LaunchOutcome | null
@@ -43,7 +45,7 @@ export interface RunRecord {
 export function newRecord(
   spec: Pick<RunRecord, 'id' | 'labels' | 'memoryMb' | 'cpu' | 'diskMb'>,
   fence: number,
-  port: number | null,
+  place: Pick<RunRecord, 'port' | 'address'>,
 ): RunRecord {
   const { id, labels, memoryMb, cpu, diskMb = null } = spec
   return {
@@ -53,7 +55,7 @@ export function newRecord(
     launch: null,
     bootId: bootId(),
     launchedAt: '',
-    port,
+    ...place,
     stopAsked: false,
     outcome: null,
     memoryMb,

@@ -8,8 +8,9 @@ import { LIMITS } from '../../core/limits.ts'
 import { bootId, identify, isAlive, type ProcessIdentity, signalProcess } from '../../core/process-identity.ts'
 import type { CpuClass } from '../../domain/service-config.ts'
 import type { Tenant } from '../../domain/tenant.ts'
-import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
-import type { StopReport } from '../runtime.ts'
+import type { Sandbox, SandboxNetwork, SandboxNetworks, SandboxSpec } from '../../sandbox/sandbox.ts'
+import { environmentOf } from '../environment-of.ts'
+import type { Labels, StopReport } from '../runtime.ts'
 import { CPU_CLASSES } from './cpu-classes.ts'
 import { type LaunchOutcome, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
 import type { KeptEnvironments } from './kept-environments.ts'
@@ -23,6 +24,8 @@ export interface LaunchRequest {
   readonly env: Readonly<Record<string, string>>
   readonly mounts: SandboxSpec['mounts']
   readonly searchFirst?: readonly string[]
+  /** Being made meanwhile; null = the host's. */
+  readonly network: Promise<SandboxNetwork> | null
   readonly cpu: CpuClass
   readonly memoryMb: number
   /** Whether commands may run beside it later, with its variables. */
@@ -37,6 +40,11 @@ export type RunState =
   | { readonly kind: 'running'; readonly record: RunRecord; readonly supervisor: number; readonly startedAt: string }
   | { readonly kind: 'ended'; readonly record: RunRecord; readonly outcome: LaunchOutcome }
 
+export interface Place {
+  readonly address: string
+  readonly network: Promise<SandboxNetwork>
+}
+
 export const MOUNT_POINT = '/var/www'
 
 /**
@@ -45,12 +53,20 @@ export const MOUNT_POINT = '/var/www'
  */
 export class Launcher {
   readonly sandbox: Sandbox
+  /** null = everything runs in the host's. */
+  readonly networks: SandboxNetworks | null
   readonly #environments: KeptEnvironments
   readonly #clock: Clock
   readonly #onExit: (name: string) => void
 
-  constructor(sandbox: Sandbox, environments: KeptEnvironments, clock: Clock, onExit: (name: string) => void) {
+  constructor(
+    { sandbox, networks }: { readonly sandbox: Sandbox; readonly networks: SandboxNetworks | null },
+    environments: KeptEnvironments,
+    clock: Clock,
+    onExit: (name: string) => void,
+  ) {
     this.sandbox = sandbox
+    this.networks = networks
     this.#environments = environments
     this.#clock = clock
     this.#onExit = onExit
@@ -89,6 +105,7 @@ export class Launcher {
       exitedAt: exit?.at ?? null,
     }
     await this.sandbox.remove(name)
+    await this.networks?.leave(name)
     await this.#environments.forget(name, directory)
     const settled = { ...record, outcome }
     await writeRecord(directory, settled)
@@ -118,6 +135,7 @@ export class Launcher {
       mountPoint: MOUNT_POINT,
       mounts: request.mounts,
       searchFirst: request.searchFirst ?? [],
+      network: await request.network,
       workingDirectory: '',
       memoryMb: request.memoryMb,
       cpus: CPU_CLASSES[request.cpu].cores,
@@ -128,6 +146,18 @@ export class Launcher {
     child.once('exit', () => this.#onExit(name))
     await waitUntilClaimed(run, launch, intent.bootId)
     return intent
+  }
+
+  /** Where a launch of that name is to run: its address, known before anything is made, and its network, which is begun here. Null = the host's. */
+  async place(name: string, labels: Labels, port: number | null, isSibling: boolean): Promise<Place | null> {
+    const { networks } = this
+    if (networks === null || !networks.isOn) return null
+    const { key, project, alias } = environmentOf(labels)
+    const address = await networks.reserve(name, { environment: key, project, alias: isSibling ? alias : null, port })
+    const network = networks.join(name)
+    // Awaited in `launch`; what is made meanwhile may fail first.
+    network.catch(() => {})
+    return { address, network }
   }
 
   /** Resolves once the start command runs; needs no lock, so that a slow init command can be stopped. @throws LAUNCH_FAILED */
@@ -156,6 +186,7 @@ export class Launcher {
     await this.settle(directory, name)
     await this.sandbox.kill(name)
     await this.sandbox.remove(name)
+    await this.networks?.leave(name)
     await this.#environments.forget(name, directory)
     if (found === null) for (const lost of supervisorsOf(new RunDirectory(directory))) await this.#outlive(lost)
     return { killed, tookMs: this.#clock.monotonic() - started }

@@ -50,6 +50,6 @@ describe('who listens', () => {
     expect(diagnoseListeners(1, [process.pid]).join()).toContain('not on the PORT 1 that it was given')
     expect(diagnoseListeners(1, [])).toEqual(['listens on no port; it was given PORT 1'])
     const other = await listen('127.0.0.2')
-    expect(diagnoseListeners(other, [process.pid]).join()).toContain("can't be reached at 127.0.0.1")
+    expect(diagnoseListeners(other, [process.pid]).join()).toContain("can't be reached")
   })
 })

@@ -9,9 +9,9 @@ export interface Listener {
 
 const LISTEN = '0A'
 
-/** All TCP listeners of the host's network namespace. */
-export function listeners(): readonly Listener[] {
-  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((file) => {
+/** All TCP listeners of a process's network namespace; `self` = that of this server. */
+export function listeners(pid: number | 'self' = 'self'): readonly Listener[] {
+  return [`/proc/${pid}/net/tcp`, `/proc/${pid}/net/tcp6`].flatMap((file) => {
     try {
       return parseListeners(readFileSync(file, 'latin1'))
     } catch {
@@ -36,7 +36,25 @@ export function parseListeners(table: string): readonly Listener[] {
 /** The listeners that one of these processes holds. */
 export function listenersOf(pids: readonly number[]): readonly Listener[] {
   const inodes = new Set(pids.flatMap(socketInodes))
-  return listeners().filter((listener) => inodes.has(listener.inode))
+  return pids[0] === undefined ? [] : listeners(pids[0]).filter((listener) => inodes.has(listener.inode))
+}
+
+/** Whether what a process has open can be looked at: one that is not ours, or hides itself, shows nothing. */
+export function canLookInto(pid: number): boolean {
+  try {
+    readdirSync(`/proc/${pid}/fd`)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A socket on `::` takes IPv4 connections too, unless the app asked it not to. */
+const TAKES_LOOPBACK = new Set(['127.0.0.1', '0.0.0.0', '::'])
+
+/** Whether a connection to that port of 127.0.0.1 may come to it. */
+export function takesLoopback(listener: Listener, port: number): boolean {
+  return listener.port === port && TAKES_LOOPBACK.has(listener.host)
 }
 
 /** Which of the processes holds a listener on that port; null when none does, or they can't be looked into. */
@@ -49,7 +67,7 @@ export function holderOf(port: number, pids: readonly number[]): number | null {
   return pids.find((pid) => socketInodes(pid).some((inode) => inodes.has(inode))) ?? null
 }
 
-function socketInodes(pid: number): readonly string[] {
+export function socketInodes(pid: number): readonly string[] {
   try {
     const directory = `/proc/${pid}/fd`
     return readdirSync(directory).flatMap((fd) => {

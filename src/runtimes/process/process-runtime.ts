@@ -9,9 +9,10 @@ import type { MemoryDirectory } from '../../core/memory-directory.ts'
 import { identify } from '../../core/process-identity.ts'
 import { removeTree } from '../../core/remove-tree.ts'
 import type { InstanceId } from '../../domain/ids.ts'
-import type { Sandbox } from '../../sandbox/sandbox.ts'
+import type { Sandbox, SandboxNetworks } from '../../sandbox/sandbox.ts'
 import type {
   CommandOutcome,
+  EndpointProof,
   InstanceLogLine,
   InstanceLogOptions,
   InstanceSpec,
@@ -28,6 +29,7 @@ import { tenantOf } from '../runtime.ts'
 import { diagnoseListeners } from './diagnose-listeners.ts'
 import { execBeside } from './exec-beside.ts'
 import { ExitSignals } from './exit-signals.ts'
+import { type HostUse, hostUseOf, warnOfHostUse } from './host-use.ts'
 import { InstanceLog } from './instance-log.ts'
 import { newRecord, type RunRecord, readRecord, writeRecord } from './instance-record.ts'
 import { KeptEnvironments } from './kept-environments.ts'
@@ -39,6 +41,7 @@ import { Once } from './once.ts'
 import { orphanLabels, titleOf } from './orphan-labels.ts'
 import { ownCopy } from './own-copy.ts'
 import { PortBook } from './ports.ts'
+import { proveEndpoint } from './prove-endpoint.ts'
 import { RunDirectory } from './run-directory.ts'
 import { runWriters } from './run-disk.ts'
 import { laySupport } from './run-support.ts'
@@ -50,6 +53,8 @@ export interface ProcessRuntimeOptions {
   /** Changed by one living server at a time, the one that opened the runtime; what it holds outlives the server. */
   readonly stateDirectory: string
   readonly sandbox: Sandbox
+  /** Left out = everything runs in the host's network. */
+  readonly networks?: SandboxNetworks
   readonly logger: Logger
   /** For variables of what runs. */
   readonly memory: MemoryDirectory
@@ -61,6 +66,8 @@ export interface ProcessRuntimeOptions {
 }
 
 const HOST = '127.0.0.1'
+/** Of instances with a network of their own that name none: that of containers. */
+const OWN_PORT = 8080
 const INSTANCE_ID = /^ins_[a-z0-9_]{1,100}$/
 /** The kernel tells at once; this is for what it could not tell. */
 const EXIT_BACKSTOP_MS = 20_000
@@ -95,7 +102,12 @@ export class ProcessRuntime implements Runtime {
     this.#instances = join(options.stateDirectory, 'instances')
     this.#ports = new PortBook(join(options.stateDirectory, 'ports'))
     this.#environments = new KeptEnvironments(options.memory)
-    this.#launcher = new Launcher(options.sandbox, this.#environments, this.#clock, (name) => this.#ended(name))
+    this.#launcher = new Launcher(
+      { sandbox: options.sandbox, networks: options.networks ?? null },
+      this.#environments,
+      this.#clock,
+      (name) => this.#ended(name),
+    )
     this.#tasks = new Tasks(join(options.stateDirectory, 'tasks'), this.#launcher, this.#clock, options.instanceDiskMb ?? null)
     this.#once = new Once(join(options.stateDirectory, 'once'), this.#clock)
     this.#static = new StaticSite(join(options.stateDirectory, 'static-server'), options.staticServerFile ?? null)
@@ -113,15 +125,18 @@ export class ProcessRuntime implements Runtime {
     }
     await this.#adoptEnvironments()
     for (const id of await this.#ids()) this.#watch(id)
+    await this.#options.networks?.open((name) => this.has(name.replace(/^task-/, '')))
+    warnOfHostUse(await this.hostUse(), this.#options.logger)
     await this.#sweepOnce()
   }
 
   /** Lets go; instances go on. */
-  close(): void {
+  async close(): Promise<void> {
     this.#isOpen = false
     for (const watch of this.#watches.values()) watch.stop()
     this.#watches.clear()
     this.#tasks.close()
+    await this.#options.networks?.close()
   }
 
   /** Whether it holds an instance or task of that id. */
@@ -179,6 +194,7 @@ export class ProcessRuntime implements Runtime {
       this.#watches.delete(id)
       await removeTree(directory)
       await this.#ports.releaseAll(id)
+      await this.#options.networks?.release(id)
       await this.#sweepOnce()
     })
   }
@@ -192,7 +208,8 @@ export class ProcessRuntime implements Runtime {
       }),
     )
     // Real things without a directory: the state was lost, or removing was cut. Whoever asks can remove them by id.
-    const lost = (await this.#options.sandbox.list()).filter((name) => INSTANCE_ID.test(name) && !ids.includes(name as InstanceId))
+    const real = new Set([...(await this.#options.sandbox.list()), ...(this.#options.networks?.names() ?? [])])
+    const lost = [...real].filter((name) => INSTANCE_ID.test(name) && !ids.includes(name as InstanceId))
     const orphans = lost.map((name): InstanceSummary => {
       return { id: name as InstanceId, labels: orphanLabels(this.#options.sandbox.processes(name)), status: NEVER_RAN }
     })
@@ -242,6 +259,21 @@ export class ProcessRuntime implements Runtime {
     return diagnoseListeners(state.record.port, this.#options.sandbox.processes(id))
   }
 
+  /** In a network of its own nobody else can listen; in the host's everybody can, so the sockets are looked at. */
+  async proveEndpoint(id: InstanceId): Promise<EndpointProof> {
+    const state = await this.#launcher.look(this.#directory(id))
+    if (state.kind !== 'running' || state.record.port === null) return { kind: 'silent' }
+    if (state.record.address != null) return { kind: 'own' }
+    return proveEndpoint(state.record.port, () => this.#options.sandbox.processes(id), titleOf)
+  }
+
+  /** Running instances that will be in a network of their own from their next start on, and what of the host they use until then. */
+  async hostUse(): Promise<readonly HostUse[]> {
+    const { networks, sandbox } = this.#options
+    if (networks?.isOn !== true) return []
+    return hostUseOf(await Promise.all((await this.#ids()).map((id) => readRecord(this.#directory(id)))), sandbox)
+  }
+
   runTask(spec: TaskSpec, onLine: (line: string) => void, fence: number, signal: AbortSignal, letGo?: AbortSignal): Promise<TaskResult> {
     return this.#tasks.run(spec, onLine, fence, { signal, letGo: letGo ?? new AbortController().signal })
   }
@@ -276,18 +308,23 @@ export class ProcessRuntime implements Runtime {
     const run = new RunDirectory(directory)
     // Its end was cut before what it wrote was given back.
     if (found?.launch && run.overDisk(found.launch) !== null) await run.dropWritten()
+    const place = await this.#launcher.place(spec.id, spec.labels, spec.port ?? OWN_PORT, true)
     await ownCopy(this.#options.sandbox, directory, spec, signal)
     const support = await laySupport(this.#options.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
     const once = await this.#once.lay(this.#options.sandbox, spec.labels)
-    const port = await this.#reserve(spec, found?.port ?? null)
+    // One of an earlier version moves out of the host's network here.
+    if (place !== null) await this.#ports.releaseAll(spec.id)
+    const port = place === null ? await this.#reserve(spec, found?.address == null ? (found?.port ?? null) : null) : (spec.port ?? OWN_PORT)
     const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
-    const record = newRecord({ ...spec, diskMb: this.#diskMb(spec.diskMb ?? null) }, fence, port)
+    const where = { port, address: place?.address ?? null }
+    const record = newRecord({ ...spec, diskMb: this.#diskMb(spec.diskMb ?? null) }, fence, where)
     return this.#launcher.launch(directory, spec.id, record, {
       tenant: tenantOf(spec.labels),
       argv: runScript(spec.initFailure, spec.initCommands, site === null ? ['shell', ...spec.startCommands] : ['exec', ...site.argv]),
       env: { ...spec.env, ...support.env, ...once.env, PORT: String(port), SHIPLOCK_INSTANCE: spec.id },
       mounts: [...support.mounts, ...once.mounts, ...(site?.mounts ?? [])],
       searchFirst: [...support.searchFirst, ...once.searchFirst],
+      network: place?.network ?? null,
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
       keepsEnvironment: true,
@@ -364,7 +401,7 @@ function statusOf(state: RunState): InstanceStatus {
     case 'idle':
       return { ...NEVER_RAN, stopped: state.record.stopAsked }
     case 'running':
-      return { state: 'running', address: { host: HOST, port: state.record.port ?? 0 }, startedAt: state.startedAt }
+      return { state: 'running', address: { host: state.record.address ?? HOST, port: state.record.port ?? 0 }, startedAt: state.startedAt }
     case 'ended':
       return { state: 'exited', ...state.outcome }
   }

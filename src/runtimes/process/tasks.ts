@@ -71,6 +71,7 @@ export class Tasks {
       assertFence(await readRecord(directory), fence)
       await this.#launcher.stop(directory, sandboxName(id), 0)
       await removeTree(directory)
+      await this.#launcher.networks?.release(sandboxName(id))
     })
   }
 
@@ -109,14 +110,18 @@ export class Tasks {
     )
       return state
     await this.#launcher.makeDirectory(directory, tenantOf(spec.labels))
+    const place = await this.#launcher.place(sandboxName(spec.id), spec.labels, null, false)
     await ownCopy(this.#launcher.sandbox, directory, spec, signal)
     const support = await laySupport(this.#launcher.sandbox, directory, { ...spec, tenant: tenantOf(spec.labels) }, signal)
-    const record = await this.#launcher.launch(directory, sandboxName(spec.id), newRecord({ ...spec, diskMb: this.#diskMb }, fence, null), {
+    const where = { port: null, address: place?.address ?? null }
+    const planned = newRecord({ ...spec, diskMb: this.#diskMb }, fence, where)
+    const record = await this.#launcher.launch(directory, sandboxName(spec.id), planned, {
       tenant: tenantOf(spec.labels),
       argv: runScript('continue', [], ['shell', spec.command]),
       env: { ...spec.env, ...support.env },
       mounts: support.mounts,
       searchFirst: support.searchFirst,
+      network: place?.network ?? null,
       cpu: spec.cpu,
       memoryMb: spec.memoryMb,
       keepsEnvironment: false,
