@@ -30,6 +30,8 @@ echo 1 >/proc/sys/net/ipv4/ip_forward || exit 1
 for family in all default; do { echo 1 >/proc/sys/net/ipv6/conf/$family/disable_ipv6; } 2>/dev/null; done
 exec "$1" -batch -
 `.trim()
+/** Of the network that this process is in; /sys shows that of whoever mounted it. */
+const INTERFACES = '/proc/sys/net/ipv4/conf'
 /** After every route that leads somewhere. */
 const NOWHERE_METRIC = '4000000000'
 
@@ -57,11 +59,11 @@ export class Router {
   }
 
   get exists(): boolean {
-    return existsSync(join(NAMESPACES, this.namespace)) && existsSync(`/sys/class/net/${this.#link}`)
+    return existsSync(join(NAMESPACES, this.namespace)) && existsSync(`${INTERFACES}/${this.#link}`)
   }
 
   get hasTraces(): boolean {
-    return existsSync(join(NAMESPACES, this.namespace)) || existsSync(`/sys/class/net/${this.#link}`)
+    return existsSync(join(NAMESPACES, this.namespace)) || existsSync(`${INTERFACES}/${this.#link}`)
   }
 
   /** Whether anything of it may be on this host. */
@@ -132,7 +134,7 @@ export class Router {
     await this.#foreign.withdraw()
     await runTool(ip, ['link', 'delete', this.#link]).catch(() => {})
     await runTool(ip, ['netns', 'delete', this.namespace]).catch(() => {})
-    const others = readdirSync('/sys/class/net').some((name) => /^sl[0-9a-f]{12}$/.test(name))
+    const others = readdirSync(INTERFACES).some((name) => /^sl[0-9a-f]{12}$/.test(name))
     if (!others) endForwarding(this.#guarded)
   }
 
