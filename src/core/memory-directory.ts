@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, realpath, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { ShiplockError } from './errors.ts'
@@ -146,19 +147,19 @@ function usualPlaces(): readonly string[] {
   return [user === 0 ? '/run' : `/run/user/${user}`, '/dev/shm']
 }
 
-/** Tried for real: what is mounted read only, full or of somebody else is no place. */
+/**
+ * Tried for real: what is mounted read only, full or of somebody else is no place. Under a name of its own: the place itself comes and
+ * goes with what stands in it, also while this looks.
+ */
 async function canHold(place: string): Promise<boolean> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      if (!IN_MEMORY.has((await statfs(dirname(place))).type)) return false
-      const made = await mkdir(place, { recursive: true, mode: 0o711 })
-      const isGood = await isOurs(place)
-      if (made !== undefined) await rmdir(place).catch(() => {})
-      return isGood
-    } catch (error) {
-      // Somebody who tries it at the same time took away what both had made.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ATTEMPTS) return false
-    }
+  const trial = `${place}-${randomBytes(6).toString('hex')}`
+  try {
+    if (!IN_MEMORY.has((await statfs(dirname(place))).type)) return false
+    await mkdir(trial, { mode: 0o711 })
+    await rmdir(trial)
+    return await isOurs(place)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' && existsSync(dirname(place))
   }
 }
 

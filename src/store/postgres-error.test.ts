@@ -12,7 +12,7 @@ describe('an error the server reports', () => {
     ['55P03', 'conflict', true],
     ['57014', 'timeout', false],
     ['23505', 'constraint', false],
-    ['53100', 'disk-full', false],
+    ['53100', 'disk-full', true],
     ['53300', 'unavailable', true],
     ['42601', 'other', false],
     ['28P01', 'refused', false],
