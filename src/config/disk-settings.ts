@@ -44,7 +44,7 @@ export const DISK_SETTING_DEFINITIONS: { readonly [Key in keyof DiskSettings]: S
     variable: 'SHIPLOCK_DISK_RESERVE_MB',
     about: 'Kept free for the database and the edge, in MiB, on the volume of the data directory: whoever fills it further is stopped.',
     example: '2048',
-    defaultText: `${LIMITS.diskReserveBytes / MiB}; on a small volume a tenth of it`,
+    defaultText: `${LIMITS.diskReserveBytes / MiB}; on a small volume a fifth of it`,
     parse: (text) => wholeNumber(text, 16, MOST_MB),
     default: () => LIMITS.diskReserveBytes / MiB,
   },

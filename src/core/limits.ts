@@ -13,7 +13,7 @@ export const LIMITS = {
   // ── what tenants write
   /** What one instance may write besides its artifact. A setting and run.diskMb may change it. */
   instanceDiskBytes: 10_240 * MiB,
-  /** Kept free for the database and the edge; a tenth of the volume where that is less. A setting may change it. */
+  /** Kept free for the database and the edge; a fifth of the volume where that is less. A setting may change it. */
   diskReserveBytes: 512 * MiB,
   /** The next look at a volume comes before a writer of this speed could have used up what is above the reserve. */
   diskBytesPerSecond: 4096 * MiB,

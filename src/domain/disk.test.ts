@@ -31,8 +31,8 @@ const measured = (id: string, mib: number, grownMib: number, files = 10, grownFi
 })
 
 describe('the reserve', () => {
-  test('is a tenth of a small volume at most', () => {
-    expect(reserveOn(volume({ totalBytes: 1000 * MiB, totalFiles: 50_000 }), RESERVE)).toEqual({ bytes: 100 * MiB, files: 2500 })
+  test('is a fifth of a small volume at most', () => {
+    expect(reserveOn(volume({ totalBytes: 1000 * MiB, totalFiles: 50_000 }), RESERVE)).toEqual({ bytes: 200 * MiB, files: 2500 })
     expect(reserveOn(volume(), RESERVE)).toEqual(RESERVE)
   })
 
@@ -97,6 +97,10 @@ test('a limit of its own, and one of the project', () => {
   expect(overLimit(measured('a', 101, 1), 100 * MiB)?.reason).toContain('it uses 101 MiB on disk, its limit is 100 MiB')
   expect(overLimit(measured('a', 101, 1), null)).toBeNull()
   const all = [measured('a', 60, 10), measured('b', 50, 20), measured('old', 40, 90)]
-  expect(overProject(all, new Set(['a', 'b']), 150 * MiB)).toBeNull()
-  expect(overProject(all, new Set(['a', 'b']), 149 * MiB)?.id).toBe('b')
+  const running = new Set(['a', 'b'])
+  expect(overProject(all, { running, bounded: running }, 150 * MiB)).toBeNull()
+  expect(overProject(all, { running, bounded: running }, 149 * MiB)?.id).toBe('b')
+  const still = all.map((one) => ({ ...one, grownBytes: 0 }))
+  expect(overProject(still, { running, bounded: running }, 149 * MiB)?.id).toBe('a')
+  expect(overProject(still, { running, bounded: new Set() }, 149 * MiB)).toBeNull()
 })

@@ -18,7 +18,7 @@ export interface DiskReserve {
 
 /** A reserve that small volumes can have, too. */
 export function reserveOn(volume: VolumeSpace, wanted: DiskReserve): DiskReserve {
-  return { bytes: Math.min(wanted.bytes, volume.totalBytes * 0.1), files: Math.min(wanted.files, volume.totalFiles * 0.05) }
+  return { bytes: Math.min(wanted.bytes, volume.totalBytes * 0.2), files: Math.min(wanted.files, volume.totalFiles * 0.05) }
 }
 
 /** What is short on a volume; null = nothing. */
@@ -112,13 +112,24 @@ export function overLimit(one: Measured, limitBytes: number | null): Sentence | 
   }
 }
 
-/** Who brought its project over what it may use: of those that run, the one that grew most. */
-export function overProject(measured: readonly Measured[], running: ReadonlySet<string>, maxBytes: number): Sentence | null {
+/**
+ * Who brought its project over what it may use: of those that run, the one that grew most; where none was seen to grow, the largest of
+ * those that were started under a limit (`bounded`): what an earlier version started is not ended for what it always had.
+ */
+export function overProject(
+  measured: readonly Measured[],
+  { running, bounded }: { readonly running: ReadonlySet<string>; readonly bounded: ReadonlySet<string> },
+  maxBytes: number,
+): Sentence | null {
   const total = measured.reduce((sum, one) => sum + one.bytes, 0)
-  const [first] = measured.filter((one) => running.has(one.id)).toSorted((a, b) => b.grownBytes - a.grownBytes)
-  if (total <= maxBytes || first === undefined || first.grownBytes < SMALL_BYTES) return null
+  if (total <= maxBytes) return null
+  const alive = measured.filter((one) => running.has(one.id))
+  const [grown] = alive.filter((one) => one.grownBytes >= SMALL_BYTES).toSorted((a, b) => b.grownBytes - a.grownBytes)
+  const [large] = alive.filter((one) => bounded.has(one.id)).toSorted((a, b) => b.bytes - a.bytes)
+  const guilty = grown ?? large
+  if (guilty === undefined) return null
   return {
-    id: first.id,
-    reason: `the instances of its project use ${formatBytes(total)} on disk, their limit is ${formatBytes(maxBytes)} (SHIPLOCK_PROJECT_DISK_MB), and it grew most`,
+    id: guilty.id,
+    reason: `the instances of its project use ${formatBytes(total)} on disk, their limit is ${formatBytes(maxBytes)} (SHIPLOCK_PROJECT_DISK_MB), and it ${grown === undefined ? 'has' : 'grew'} most`,
   }
 }

@@ -43,6 +43,9 @@ const SAMPLE_MS = 30
 /** Slower ones are not the ones who fill a disk within seconds. */
 const BUSY_BYTES = 256 * 1024
 const MEASURE_AT_ONCE = 4
+const NOTHING: DiskUse = { bytes: 0, files: 0 }
+/** Times the reserve. */
+const NEAR = 3
 /** So much less since a fruitless attempt means that somebody writes now. */
 const LOSS = { bytes: 4 * 1024 ** 2, files: 1000 }
 const LOOKS = {
@@ -79,6 +82,10 @@ export class DiskGuard implements Service, DiskRegistry {
   readonly #announced = new Set<DiskWriter>()
   readonly #known = new Map<string, Last>()
   readonly #space = new Map<string, VolumeState>()
+  /** Who was there when the guard first looked. */
+  #old: ReadonlySet<string> | null = null
+  /** What writers had written at the last look near the reserve. */
+  readonly #samples = new Map<string, number>()
   readonly #background = new Map<string, Promise<void>>()
   #stopping: AbortController | null = null
   #loop: Promise<void> = Promise.resolve()
@@ -137,6 +144,8 @@ export class DiskGuard implements Service, DiskRegistry {
       const reserve = reserveOn(space, this.#parts.reserve)
       this.#note(space)
       const of = shortageOf(space, reserve)
+      // Near the reserve it is known beforehand who writes, so that below it nothing has to be waited for.
+      if (of === null && space.freeBytes < reserve.bytes * NEAR) await this.#sample(space.path)
       if (of !== null) short = await this.#relieve(space.path, reserve, of)
       else this.#sweepIfDue(space.path, signal)
       waitMs = Math.min(waitMs, nextLookMs(space, reserve, LOOKS))
@@ -227,7 +236,9 @@ export class DiskGuard implements Service, DiskRegistry {
     if (sum + (intake - oldest) <= maxBytes) return
     const measured: Measured[] = []
     for (const writer of writers) measured.push(await this.#measure(writer, path))
-    const sentence = overProject(measured, new Set(writers.filter((one) => one.isRunning).map((one) => one.id)), maxBytes)
+    const running = new Set(writers.filter((one) => one.isRunning).map((one) => one.id))
+    const bounded = new Set(writers.filter((one) => one.limitBytes !== null).map((one) => one.id))
+    const sentence = overProject(measured, { running, bounded }, maxBytes)
     const guilty = writers.find((one) => one.id === sentence?.id)
     if (guilty !== undefined && sentence !== null) await this.#end(guilty, sentence.reason)
   }
@@ -244,7 +255,7 @@ export class DiskGuard implements Service, DiskRegistry {
     const busy = await this.#busyOf(writers)
     // Who grows can only be told from two measurements.
     await eachLimited(
-      busy.filter((one) => !this.#known.has(one.id)),
+      busy.filter((one) => !this.#known.has(one.id) && this.#old?.has(one.id) === true),
       MEASURE_AT_ONCE,
       async (writer) => void (await this.#measure(writer, path)),
     )
@@ -266,10 +277,20 @@ export class DiskGuard implements Service, DiskRegistry {
     return left
   }
 
+  async #sample(path: string): Promise<void> {
+    const running = (await this.#writersOn(path)).filter((one) => one.isRunning)
+    this.#samples.clear()
+    for (const one of running) this.#samples.set(one.id, one.written())
+  }
+
   /** Those that write now, the fastest first. */
   async #busyOf(writers: readonly DiskWriter[]): Promise<DiskWriter[]> {
-    const before = new Map(writers.map((one) => [one.id, one.written()]))
-    await this.#parts.clock.sleep(SAMPLE_MS)
+    if (writers.some((one) => !this.#samples.has(one.id))) {
+      for (const one of writers) this.#samples.set(one.id, one.written())
+      await this.#parts.clock.sleep(SAMPLE_MS)
+    }
+    const before = new Map(this.#samples)
+    this.#samples.clear()
     return writers
       .map((writer) => ({ writer, bytes: writer.written() - (before.get(writer.id) ?? 0) }))
       .filter(({ bytes }) => bytes >= BUSY_BYTES)
@@ -289,10 +310,12 @@ export class DiskGuard implements Service, DiskRegistry {
 
   async #measure(writer: DiskWriter, path: string, before = this.#known.get(writer.id)): Promise<Measured> {
     const intake = this.#space.get(path)?.intake ?? 0
-    const use: DiskUse = await writer.measure().catch(() => before ?? { bytes: 0, files: 0 })
+    const use: DiskUse = await writer.measure().catch(() => before ?? NOTHING)
+    // What was there before the guard is taken as it is; who came later and was never measured has written all of it since.
+    const base = before ?? (this.#old?.has(writer.id) === false ? NOTHING : use)
     this.#known.set(writer.id, { bytes: use.bytes, files: use.files, intake })
     const { id, projectId } = writer
-    return { id, projectId, ...use, grownBytes: use.bytes - (before ?? use).bytes, grownFiles: use.files - (before ?? use).files }
+    return { id, projectId, ...use, grownBytes: use.bytes - base.bytes, grownFiles: use.files - base.files }
   }
 
   async #end(writer: DiskWriter, reason: string): Promise<void> {
@@ -306,6 +329,7 @@ export class DiskGuard implements Service, DiskRegistry {
     const places = this.#space.get(path)?.space.places ?? []
     const all = [...this.#announced, ...(await this.#parts.writers())]
     const living = new Set(all.map((one) => one.id))
+    this.#old ??= living
     for (const id of this.#known.keys()) if (!living.has(id)) this.#known.delete(id)
     return all.filter((one) => places.includes(one.place))
   }
