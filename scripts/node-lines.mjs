@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fail, ROOT, say } from './setup.mjs'
 
 /** Exact, so that a run can be repeated; TESTED_NODE_LINES of src/core/node-release.ts names the lines. */
-const VERSIONS = ['22.23.3', '24.9.0', '26.12.1']
+const VERSIONS = ['22.23.3', '24.21.0', '26.12.1']
 
 /** Brings them into a cache of this checkout. Returns the program of each. */
 export function supportedNodes() {

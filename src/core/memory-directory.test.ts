@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { temporaryDirectory } from '../../test/support/temporary-directory.ts'
@@ -88,7 +88,7 @@ describe('MemoryDirectory', () => {
     rmSync(path, { recursive: true })
     symlinkSync(temporaryDirectory(), path)
     expect((await open([SHM], dataDirectory)).isInMemory).toBe(false)
-    rmSync(path)
+    unlinkSync(path)
   })
 
   test('what was put there long ago and never used goes', async () => {
