@@ -7,6 +7,7 @@ import type {
   RunConfig,
   ScanConfig,
   ServiceConfig,
+  SiteConfig,
 } from '../domain/service-config.ts'
 import { deepFreeze } from './deep-freeze.ts'
 import { DEFAULTS } from './defaults.ts'
@@ -164,6 +165,7 @@ function runConfig(run: RunInput, track: Tracker): RunConfig {
     initFailure: track.value('run.initFailure', run.initFailure, defaults.initFailure),
     startCommands: track.list('run.start', run.start, defaults.startCommands),
     staticRoot: track.value('run.staticRoot', run.staticRoot, defaults.staticRoot),
+    site: siteConfig(run.site ?? {}, track),
     port: track.value('run.port', run.port, defaults.port),
     instances: track.value('run.instances', run.instances, defaults.instances),
     cpu: track.value('run.cpu', run.cpu, defaults.cpu),
@@ -173,6 +175,15 @@ function runConfig(run: RunInput, track: Tracker): RunConfig {
     env: track.map('run.env', run.env),
     healthCheck: healthCheck(run.healthCheck, track),
     ociRuntime: track.value('run.ociRuntime', run.ociRuntime, defaults.ociRuntime),
+  }
+}
+
+function siteConfig(site: NonNullable<RunInput['site']>, track: Tracker): SiteConfig {
+  const redirects = site.redirects?.map(({ from, to, status, force }) => ({ from, to, status: status ?? 301, force: force ?? false }))
+  return {
+    singlePage: track.value('run.site.singlePage', site.singlePage, false),
+    redirects: track.value<SiteConfig['redirects']>('run.site.redirects', redirects, []),
+    headers: track.value<SiteConfig['headers']>('run.site.headers', site.headers, []),
   }
 }
 

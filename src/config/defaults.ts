@@ -35,6 +35,7 @@ export const DEFAULTS = deepFreeze({
     initFailure: 'continue',
     startCommands: [],
     staticRoot: null,
+    site: { singlePage: false, redirects: [], headers: [] },
     port: null,
     instances: 1,
     cpu: 'shared-1x',

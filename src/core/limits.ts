@@ -271,6 +271,8 @@ export const LIMITS = {
   variables: 1000,
   services: 100,
   configListItems: 200,
+  /** `run.site` goes to the server of the site as one argument; the kernel takes 128 KiB. */
+  siteBytes: 96 * KiB,
   configDepth: 32,
   /** Keys and list items of one file. */
   configNodes: 10_000,

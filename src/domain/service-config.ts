@@ -64,6 +64,14 @@ export interface ScanConfig {
 
 export type CpuClass = 'shared-1x' | 'shared-2x' | 'performance-1x'
 
+/** How a static site answers, besides with its files. */
+export interface SiteConfig {
+  /** Paths of no file show 200.html or index.html, for apps that have their router in the browser. */
+  readonly singlePage: boolean
+  readonly redirects: readonly { readonly from: string; readonly to: string; readonly status: number; readonly force: boolean }[]
+  readonly headers: readonly { readonly for: string; readonly values: Readonly<Record<string, string>> }[]
+}
+
 export interface RunConfig {
   readonly base: string | null
   readonly os: string | null
@@ -74,6 +82,8 @@ export interface RunConfig {
   readonly startCommands: readonly string[]
   /** Serve this directory of the artifact as a static site instead of running a command. */
   readonly staticRoot: string | null
+  /** Left out by earlier versions: nothing but the files. */
+  readonly site?: SiteConfig
   /** The port that the app listens on inside its own network; null = the one given in PORT. */
   readonly port: number | null
   readonly instances: number

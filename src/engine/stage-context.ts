@@ -87,6 +87,7 @@ export async function instanceSpec(
     initFailure: run.initFailure,
     startCommands: run.startCommands,
     staticRoot: run.staticRoot,
+    ...(run.site === undefined ? {} : { site: run.site }),
     host: target.host,
     port: run.port,
     env: await instanceVariables(dependencies, db, { target, deployment, release, config: release.config }),

@@ -1,7 +1,7 @@
 import type { DiskWriter } from '../core/disk-writer.ts'
 import type { Artifact } from '../domain/deployment.ts'
 import type { DeploymentId, EnvironmentId, InstanceId, ProjectId, ReleaseId, ServiceEnvironmentId } from '../domain/ids.ts'
-import type { CpuClass } from '../domain/service-config.ts'
+import type { CpuClass, SiteConfig } from '../domain/service-config.ts'
 import type { Tenant } from '../domain/tenant.ts'
 
 /** What a runtime can do: data, so that callers decide before they call. */
@@ -57,6 +57,7 @@ export interface InstanceSpec {
   readonly initFailure: 'continue' | 'fail'
   readonly startCommands: readonly string[]
   readonly staticRoot: string | null
+  readonly site?: SiteConfig
   /** Where the service answers, for proxies that read it from containers. */
   readonly host?: string
   /** Port that the app listens on; null = the runtime chooses and says it in PORT. */

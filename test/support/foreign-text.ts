@@ -94,6 +94,7 @@ export const FOREIGN_TEXT: Readonly<Record<string, Bound>> = {
   'sources/unpack.ts': 'sliced',
   'sources/webhooks/payload.ts': 'thread',
   'sources/webhooks/trigger-matchers.ts': 'sliced',
+  'static-server/site-options.ts': 'elsewhere',
   'store/channels.ts': 'own',
   'store/embedded/binaries.ts': 'own',
   'store/embedded/placement.ts': 'own',

@@ -79,7 +79,25 @@ const run = section({
   envReplace: anything.optional(),
   crontab: anything.optional(),
   siteConfigPath: anything.optional(),
-  routing: anything.optional(),
+  routing: section({
+    root: text.optional(),
+    cors: text.optional(),
+    redirects: z
+      .array(
+        section({
+          from: text,
+          to: text,
+          status: z.number({ error: 'must be a status' }).optional(),
+          preservePath: trueOrFalse.optional(),
+          preserveQuery: trueOrFalse.optional(),
+        }),
+        { error: 'must be a list of redirects' },
+      )
+      .optional(),
+    headers: z
+      .array(section({ for: text, values: z.record(z.string(), z.union([text, z.number()])) }), { error: 'must be a list of headers' })
+      .optional(),
+  }).optional(),
 })
 
 const setupSchema = section({

@@ -1,4 +1,5 @@
 import type { ServiceInput } from '../manifest/schema.ts'
+import { siteOf } from './zerops-routing.ts'
 import type { Setup } from './zerops-schema.ts'
 
 type Path = readonly string[]
@@ -32,6 +33,7 @@ export function translate(setup: Setup): Translation {
       initCommands: initOf(run),
       start: startOf(run, refuse),
       staticRoot: staticRootOf(run),
+      site: siteOf(run, staticRootOf(run) !== undefined, refuse),
       port,
       env: envOf(run, port, notes),
       healthCheck: run.healthCheck,
@@ -52,7 +54,6 @@ function refuseWhatIsNotThere(run: Run, refuse: (path: Path, message: string) =>
     crontab: 'has no equivalent: run the job by a scheduler of your own, or inside the app',
     envReplace: 'has no equivalent: replace the placeholders in an init command',
     siteConfigPath: 'has no equivalent: start the web server yourself by run.start',
-    routing: 'has no equivalent: static sites are served as they are',
   } as const
   for (const [key, message] of Object.entries(missing)) if (run[key as keyof Run] !== undefined) refuse(['run', key], message)
   if (/^php-(nginx|apache)(@|$)/.test(run.base ?? '') && run.start === undefined && run.startCommands === undefined)

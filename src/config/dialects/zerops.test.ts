@@ -139,6 +139,24 @@ zerops:
       startCommands: [],
     })
   })
+
+  it('routing becomes the rules of the site; every path shows index.html, as it does there', () => {
+    const routing = `{ cors: "'*' always", redirects: [{ from: /old/*, to: 'https://new.example', preservePath: true, status: 301 }, { from: /a, to: /b }],
+      headers: [{ for: '/*', values: { X-Frame-Options: "'DENY'" } }] }`
+    expect(config(`zerops: [{ setup: api, build: { deployFiles: dist/~ }, run: { base: static, routing: ${routing} } }]`).run.site).toEqual(
+      {
+        singlePage: true,
+        redirects: [
+          { from: '/old/*', to: 'https://new.example/:splat', status: 301, force: true },
+          { from: '/a', to: '/b', status: 200, force: true },
+        ],
+        headers: [
+          { for: '/*', values: { 'Access-Control-Allow-Origin': '*' } },
+          { for: '/*', values: { 'X-Frame-Options': 'DENY' } },
+        ],
+      },
+    )
+  })
 })
 
 describe('extends', () => {
@@ -193,7 +211,9 @@ describe('what can not be carried over is refused by its name', () => {
   it.each([
     [run('{ start: a, crontab: [] }'), 'zerops.yml:3:22: zerops[0].run.crontab has no equivalent'],
     [run('{ start: a, envReplace: {} }'), 'zerops[0].run.envReplace has no equivalent'],
-    [run('{ base: static, routing: {} }'), 'zerops[0].run.routing has no equivalent'],
+    [run('{ base: static, routing: { root: /x } }'), 'zerops[0].run.routing.root has no equivalent'],
+    [run('{ start: a, routing: {} }'), 'zerops[0].run.routing is for static sites'],
+    [run('{ base: static, routing: { redirects: [{ from: x, to: / }] } }'), 'must begin with /'],
     [run('{ siteConfigPath: x }'), 'zerops[0].run.siteConfigPath has no equivalent'],
     [run('{ base: php-nginx@8.4 }'), 'zerops[0].run.base brings a web server of its own'],
     [run('{ start: a, startCommands: [{ command: b }] }'), "zerops[0].run.startCommands can't stand beside run.start"],

@@ -88,6 +88,26 @@ export const requestPath = line('a path that begins with /, e.g. /healthz', 2048
   error: 'must begin with / and hold no spaces or special characters, e.g. /healthz',
 })
 
+/** A path of a static site; a `*` at its end takes the rest, `:name` one part. */
+export const sitePath = line('a path that begins with /, e.g. /old/*', 1024).regex(/^\/[^\s*]*\*?$/, {
+  error: 'must begin with / and hold no spaces, and a * only at its end, e.g. /old/*',
+})
+
+/** Header fields of answers. What frames or encodes an answer is not the site's to say. */
+export const headerValues = z
+  .record(
+    z
+      .string()
+      .max(128, { error: 'must be a header name of at most 128 characters' })
+      .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, { error: 'must be a header name' })
+      .refine((name) => !/^(connection|content-(encoding|length|range)|date|keep-alive|trailer|transfer-encoding|upgrade)$/i.test(name), {
+        error: 'is set by the server',
+      }),
+    line('the value of a header', 4096).regex(/^[\x20-\x7e]*$/, { error: 'must be the value of a header, in ASCII' }),
+    { error: 'must be a map of Name: value' },
+  )
+  .refine((map) => Object.keys(map).length <= LIMITS.configListItems, { error: `must hold at most ${LIMITS.configListItems} headers` })
+
 export const hostName = line('a host name', 253).regex(/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/, {
   error: 'must be a host name, e.g. app.example.com',
 })

@@ -5,6 +5,7 @@ import {
   command,
   commands,
   duration,
+  headerValues,
   hostName,
   line,
   oneOf,
@@ -15,6 +16,7 @@ import {
   requestPath,
   SERVICE_NAME,
   SERVICE_NAME_RULE,
+  sitePath,
   trueOrFalse,
   variables,
   wholeNumber,
@@ -199,6 +201,58 @@ const healthSchema = z
   )
   .superRefine(exactlyOneProbe)
 
+const redirectSchema = z.strictObject(
+  {
+    from: sitePath,
+    to: line('a path of the site or an address, e.g. /new/:splat', 2048).regex(/^(\/|https?:\/\/)[\x21-\x7e]*$/, {
+      error: 'must be a path of the site or an http(s) address, without spaces',
+    }),
+    status: z
+      .union([z.literal(200), z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308), z.literal(404)], {
+        error: 'must be 200 (show the target under this address), 301, 302, 303, 307, 308 or 404',
+      })
+      .optional(),
+    force: trueOrFalse.optional(),
+  },
+  { error: 'must be a section with from and to' },
+)
+
+const siteSchema = z
+  .strictObject(
+    {
+      singlePage: trueOrFalse
+        .optional()
+        .describe(
+          'Paths of no file show 200.html or index.html, for apps with a router in the browser. Never in place of a missing asset.',
+        ),
+      redirects: z
+        .array(redirectSchema, { error: 'must be a list of sections with from and to' })
+        .max(LIMITS.configListItems, { error: `must be a list of at most ${LIMITS.configListItems}; a file _redirects takes more` })
+        .optional()
+        .describe(
+          'Paths that lead elsewhere: from, to, status (301), force. The first that fits is the one; those of a file _redirects follow.',
+        ),
+      headers: z
+        .array(z.strictObject({ for: sitePath, values: headerValues }, { error: 'must be a section with for and values' }), {
+          error: 'must be a list of sections with for and values',
+        })
+        .max(LIMITS.configListItems, { error: `must be a list of at most ${LIMITS.configListItems}` })
+        .optional()
+        .describe('Headers by path: for, values. Win over those of a file _headers.'),
+    },
+    { error: 'must be a section with keys' },
+  )
+  .superRefine((site, context) => {
+    if (Buffer.byteLength(JSON.stringify(site)) > LIMITS.siteBytes)
+      context.addIssue({
+        code: 'custom',
+        message: `must be at most ${LIMITS.siteBytes} bytes: put redirects into a file _redirects of the site`,
+      })
+    for (const [index, { to, status }] of (site.redirects ?? []).entries())
+      if ((status === 200 || status === 404) && !to.startsWith('/'))
+        context.addIssue({ code: 'custom', path: ['redirects', index, 'to'], message: `must be a path of the site for status ${status}` })
+  })
+
 const runSchema = z
   .strictObject(
     {
@@ -209,6 +263,7 @@ const runSchema = z
       initFailure: oneOf(['continue', 'fail']).optional().describe('What a failing init command means.'),
       start: commands.optional().describe('Start command; several run side by side in one instance.'),
       staticRoot: relativePath.optional().describe('Serve this directory as a static site instead of running a command.'),
+      site: siteSchema.optional().describe('How a static site answers, besides with its files (docs/static-sites.md).'),
       port: port.optional().describe('Port that the app listens on. Default: the one given in the variable PORT.'),
       instances: wholeNumber(1, LIMITS.instances).optional().describe('Copies that run at once.'),
       cpu: oneOf(['shared-1x', 'shared-2x', 'performance-1x']).optional().describe('Share of a core per instance.'),

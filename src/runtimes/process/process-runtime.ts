@@ -315,7 +315,7 @@ export class ProcessRuntime implements Runtime {
     // One of an earlier version moves out of the host's network here.
     if (place !== null) await this.#ports.releaseAll(spec.id)
     const port = place === null ? await this.#reserve(spec, found?.address == null ? (found?.port ?? null) : null) : (spec.port ?? OWN_PORT)
-    const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot)
+    const site = spec.staticRoot === null ? null : await this.#static.command(this.#options.sandbox, spec.staticRoot, spec.site)
     const where = { port, address: place?.address ?? null }
     const record = newRecord({ ...spec, diskMb: this.#diskMb(spec.diskMb ?? null) }, fence, where)
     return this.#launcher.launch(directory, spec.id, record, {

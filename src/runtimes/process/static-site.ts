@@ -3,12 +3,13 @@ import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { SiteConfig } from '../../domain/service-config.ts'
 import type { Sandbox, SandboxSpec } from '../../sandbox/sandbox.ts'
 import { MOUNT_POINT } from './launcher.ts'
 
 const INSIDE = '/run/shiplock/static-server'
 /** What the server imports, and what that imports. */
-const PACKAGES = ['sirv', 'mrmime', 'totalist', '@polka/url']
+const PACKAGES = ['mrmime']
 
 /**
  * Serves a directory of the artifact. The server's program is copied into the state directory, since its installation may lie where a
@@ -25,15 +26,19 @@ export class StaticSite {
     this.#file = file ?? fileURLToPath(new URL('../../static-server/main.js', import.meta.url))
   }
 
-  async command(sandbox: Sandbox, root: string): Promise<{ readonly argv: readonly string[]; readonly mounts: SandboxSpec['mounts'] }> {
+  async command(
+    sandbox: Sandbox,
+    root: string,
+    site?: SiteConfig,
+  ): Promise<{ readonly argv: readonly string[]; readonly mounts: SandboxSpec['mounts'] }> {
     this.#ready ??= this.#copy()
     await this.#ready
     const isConfined = sandbox.description.filesystem
     const program = join(isConfined ? INSIDE : this.#directory, basename(this.#file))
     // Without a mount namespace the working directory is the artifact itself.
-    const site = isConfined ? join(MOUNT_POINT, root) : join('.', root)
+    const directory = isConfined ? join(MOUNT_POINT, root) : join('.', root)
     const mounts = isConfined ? [{ source: this.#directory, target: INSIDE, writable: false }] : []
-    return { argv: [process.execPath, program, site], mounts }
+    return { argv: [process.execPath, program, directory, ...(site === undefined ? [] : [JSON.stringify(site)])], mounts }
   }
 
   async #copy(): Promise<void> {
