@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
-import { open, realpath } from 'node:fs/promises'
+import { open, readdir, realpath } from 'node:fs/promises'
 import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
 import { relativePathProblem } from './manifest/fields.ts'
 
@@ -10,6 +11,7 @@ import { relativePathProblem } from './manifest/fields.ts'
  */
 export class SourceFiles {
   readonly root: string
+  #outline: Promise<readonly string[]> | null = null
 
   private constructor(root: string) {
     this.root = root
@@ -62,6 +64,24 @@ export class SourceFiles {
     }
   }
 
+  /** The same for a file that only helps a guess: what can't be read as text counts as absent. */
+  async readIfText(path: string): Promise<string | null> {
+    try {
+      return await this.read(path, LIMITS.detectFileBytes)
+    } catch {
+      return null
+    }
+  }
+
+  /**
+   * Paths of the files, those near the top first, each directory in the order of names; bounded, so a large tree is known in part.
+   * Left out: links, names that begin with a dot, and directories that hold what others wrote (`node_modules`, `vendor`, …).
+   */
+  outline(): Promise<readonly string[]> {
+    this.#outline ??= listFiles(this.root)
+    return this.#outline
+  }
+
   async #kind(path: string): Promise<'file' | 'directory' | 'other' | null> {
     const real = await this.#resolve(path, 'the file')
     if (real === null) return null
@@ -91,4 +111,29 @@ export class SourceFiles {
       })
     return real
   }
+}
+
+const NOT_ENTERED = new Set(['node_modules', 'bower_components', 'vendor', 'venv', 'env', '__pycache__', 'target', 'site-packages'])
+
+async function listFiles(root: string): Promise<readonly string[]> {
+  const found: string[] = []
+  const directories = ['']
+  let room: number = LIMITS.detectEntries
+  // Grows while it is gone through, so that what is near the top comes first.
+  for (const directory of directories) {
+    const entries = await entriesOf(root, directory)
+    room -= entries.length
+    if (room < 0) break
+    const pathOf = ({ name }: { readonly name: string }) => (directory === '' ? name : `${directory}/${name}`)
+    found.push(...entries.filter((entry) => entry.isFile()).map(pathOf))
+    if (directory.split('/').length >= LIMITS.detectDepth) continue
+    directories.push(...entries.filter((entry) => entry.isDirectory() && !NOT_ENTERED.has(entry.name)).map(pathOf))
+  }
+  return found
+}
+
+/** What can't be opened holds nothing; names that could not be written in a path are left out. */
+async function entriesOf(root: string, directory: string) {
+  const entries = await readdir(join(root, directory), { withFileTypes: true }).catch(() => [])
+  return entries.filter(({ name }) => !name.startsWith('.') && !/[\\\ufffd]/.test(name)).sort((a, b) => (a.name < b.name ? -1 : 1))
 }

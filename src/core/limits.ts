@@ -282,6 +282,11 @@ export const LIMITS = {
   configProblemsShown: 50,
   commandCharacters: 32 * KiB,
   detectFileBytes: 1 * MiB,
+  /** Files, and directories below the top, that recognition looks through for programs and for the nearest thing to deploy. */
+  detectEntries: 20_000,
+  detectDepth: 6,
+  /** Source files that recognition reads to find what starts a program. */
+  detectFilesRead: 400,
   // ── matching and parsing of foreign text
   /** How long a long loop goes on before others have their turn. */
   sliceMs: 8,

@@ -154,7 +154,7 @@ describe('other stacks', () => {
   })
 
   it('recognises a Go program', async () => {
-    expect((await detected({ 'go.mod': 'module x', 'main.go': '' })).input.run).toEqual({ start: './app' })
+    expect((await detected({ 'go.mod': 'module x', 'main.go': 'package main\n\nfunc main() {}\n' })).input.run).toEqual({ start: './app' })
   })
 })
 
@@ -168,7 +168,9 @@ describe('nothing to recognise', () => {
 
   it('says why what is there is not enough', async () => {
     await expect(detected({ 'package.json': {}, 'requirements.txt': '', 'go.mod': '' })).rejects.toMatchObject({
-      message: expect.stringMatching(/has no start script[\s\S]*requirements\.txt is there, but[\s\S]*go\.mod is there, but no main\.go/),
+      message: expect.stringMatching(
+        /has no start script[\s\S]*requirements\.txt is there, but[\s\S]*go\.mod is there, but no Go file with package main/,
+      ),
     })
   })
 

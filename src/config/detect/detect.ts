@@ -5,11 +5,12 @@ import type { Detection, DetectionContext, Detector } from './detector.ts'
 import { dockerfileDetector } from './dockerfile.ts'
 import { goDetector } from './go.ts'
 import { nodeDetector } from './node.ts'
-import { pythonDetector } from './python.ts'
+import { besidesWeb, readProcfile } from './procfile.ts'
+import { djangoDetector, pythonDetector } from './python.ts'
 import { staticSiteDetector } from './static-site.ts'
 
 /** In this order; the first that recognises the directory is taken. */
-const DETECTORS: readonly Detector[] = [dockerfileDetector, nodeDetector, pythonDetector, goDetector, staticSiteDetector]
+const DETECTORS: readonly Detector[] = [dockerfileDetector, djangoDetector, nodeDetector, pythonDetector, goDetector, staticSiteDetector]
 
 const NO_ENGINE = 'Dockerfile is there, but no container engine answers'
 const ENGINE_HINT =
@@ -31,18 +32,27 @@ export async function detect(
   for (const detector of context.choice === 'dockerfile' ? [dockerfileDetector] : DETECTORS) {
     const detection = await detector.detect(files, context)
     if (!detection.found) {
-      lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
+      if (detection.because !== null || detector !== djangoDetector)
+        lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
     } else if (detector === dockerfileDetector && context.choice === 'recipe') {
       passedOver.push('Dockerfile is there, but a recipe was asked for')
       lookedFor.push('Dockerfile is there, but a recipe was asked for')
     } else if (detector === dockerfileDetector && context.choice === 'auto' && !artifacts.includes('image')) {
       passedOver.push(`${NO_ENGINE}, so something else was looked for`)
       lookedFor.push(NO_ENGINE)
-    } else return { ...detection, reasons: [...passedOver, ...detection.reasons] }
+    } else return withProcfile(files, context, { ...detection, reasons: [...passedOver, ...detection.reasons] })
   }
   throw new ShiplockError(
     'CONFIG_NOT_FOUND',
     `nothing here says how to run this: no configuration file, and nothing recognised:\n${lookedFor.map((line) => `  - ${line}`).join('\n')}`,
     { details: { lookedFor }, ...(lookedFor.includes(NO_ENGINE) ? { hint: ENGINE_HINT } : {}) },
   )
+}
+
+/** What a Procfile says besides the start, where a start is detected at all. */
+async function withProcfile(files: SourceFiles, { isStartKnown }: DetectionContext, found: Found): Promise<Found> {
+  if (isStartKnown || found.input.run?.start === undefined) return found
+  const { release, reasons } = besidesWeb(await readProcfile(files))
+  const deploy = release === null ? found.input.deploy : { releaseCommand: release, ...found.input.deploy }
+  return { ...found, input: { ...found.input, ...(deploy === undefined ? {} : { deploy }) }, reasons: [...found.reasons, ...reasons] }
 }

@@ -1,62 +1,112 @@
-import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
 import type { SourceFiles } from '../source-files.ts'
 import type { Detection, Detector } from './detector.ts'
-import { procfileWeb } from './procfile.ts'
-
-const ENTRIES = ['main.py', 'app.py', 'server.py', 'wsgi.py', 'asgi.py', 'run.py'] as const
-/** Packages live beside the code, so that the artifact holds all it needs; a virtual environment could not be moved. */
-const PACKAGES = '.python_packages'
-/** For the shell: a runtime that confines no network says in HOST that loopback is enough. */
-// biome-ignore lint/suspicious/noTemplateCurlyInString: a shell default, not a template
-const ADDRESS = '"${HOST:-0.0.0.0}"'
+import { type Procfile, readProcfile } from './procfile.ts'
+import { PACKAGES, type PythonPackages, pythonPackages } from './python-packages.ts'
+import { djangoStart, inPython, PYTHON_ENTRIES, type PythonStart, pythonStart, withPython3 } from './python-start.ts'
 
 export const pythonDetector: Detector = {
   name: 'python',
   async detect(files, { isStartKnown }): Promise<Detection> {
-    const requirements = await files.read('requirements.txt', LIMITS.detectFileBytes)
-    const project = await files.read('pyproject.toml', LIMITS.detectFileBytes)
-    if (requirements === null && project === null) return { found: false, lookedFor: 'a requirements.txt or pyproject.toml', because: null }
-    const marker = requirements === null ? 'pyproject.toml' : 'requirements.txt'
-    const install = `python3 -m pip install --disable-pip-version-check --no-cache-dir --target ${PACKAGES} ${requirements === null ? '.' : '-r requirements.txt'}`
-    const build = { buildCommands: [install], deployFiles: ['./'] }
-    const what = `Python app (${marker})`
-    const reason = `${marker} is there: packages are installed into ${PACKAGES} beside the code`
-    if (isStartKnown) return { found: true, what, input: { build }, reasons: [`${reason} (run.start needs PYTHONPATH=${PACKAGES})`] }
-    const start = await startOf(files, `${requirements ?? ''}\n${project ?? ''}`)
-    if (start === null)
-      return {
-        found: false,
-        lookedFor: 'a Python project with something to start',
-        because: `${marker} is there, but no Procfile and none of ${ENTRIES.join(', ')}`,
-      }
-    return {
-      found: true,
-      what,
-      input: { build, run: { start: `PATH="$PWD/${PACKAGES}/bin:$PATH" PYTHONPATH="$PWD/${PACKAGES}" exec ${start.command}` } },
-      reasons: [reason, start.reason],
-    }
+    const procfile = await readProcfile(files)
+    const packages = (await pythonPackages(files)) ?? (await withoutPackages(files, procfile))
+    if (packages === null)
+      return { found: false, lookedFor: 'a requirements.txt, pyproject.toml, Pipfile, setup.py or manage.py', because: null }
+    return planOf(files, packages, procfile, isStartKnown)
   },
 }
 
-/** A server that the project names itself is preferred to running a file: it listens where it is told. */
-async function startOf(files: SourceFiles, named: string): Promise<{ command: string; reason: string } | null> {
-  const web = await procfileWeb(files)
-  if (web !== null) return { command: web, reason: `Procfile names the web process: \`${printable(web)}\`` }
-  const asks = (name: string) => new RegExp(`(^|["'\\s])${name}(\\[[^\\]]*\\])?($|["'\\s<>=~!;,])`, 'im').test(named)
-  for (const file of ENTRIES) {
-    const text = await files.read(file, LIMITS.detectFileBytes)
-    if (text === null) continue
-    const app = /^(app|application|api)\s*(?::[^=]+)?=/m.exec(text)?.[1]
-    const module = `${file.slice(0, -'.py'.length)}:${app}`
-    const because = (server: string) => `${file} has ${app}, and ${server} is a dependency`
-    if (app !== undefined && asks('uvicorn'))
-      return { command: `python3 -m uvicorn ${module} --host ${ADDRESS} --port "$PORT"`, reason: because('uvicorn') }
-    if (app !== undefined && asks('gunicorn'))
-      return { command: `python3 -m gunicorn ${module} --bind ${ADDRESS}:"$PORT"`, reason: because('gunicorn') }
-    if (app !== undefined && asks('flask'))
-      return { command: `python3 -m flask --app ${module} run --host ${ADDRESS} --port "$PORT"`, reason: because('Flask') }
-    return { command: `python3 ${file}`, reason: `${file} is there: \`python3 ${file}\`` }
+/** Django is taken before a package.json beside it, which then builds its styles. */
+export const djangoDetector: Detector = {
+  name: 'django',
+  async detect(files, context): Promise<Detection> {
+    const manage = await files.readIfText('manage.py')
+    if (manage !== null && /DJANGO_SETTINGS_MODULE/.test(manage)) return pythonDetector.detect(files, context)
+    return { found: false, lookedFor: 'a manage.py', because: null }
+  },
+}
+
+async function planOf(files: SourceFiles, packages: PythonPackages, procfile: Procfile, isStartKnown: boolean): Promise<Detection> {
+  const what = `Python app (${packages.marker})`
+  const hasSource = await files.hasDirectory('src')
+  const django = await djangoStart(files, packages.named)
+  const start = isStartKnown ? null : await startOf(files, packages, procfile, django)
+  const env = `PATH="$PWD/${PACKAGES}/bin:$PATH" PYTHONPATH="$PWD/${PACKAGES}"`
+  const also = start?.also ?? []
+  const buildCommands = [
+    ...packages.install,
+    ...(also.length === 0
+      ? []
+      : [`python3 -m pip install --disable-pip-version-check --no-cache-dir --target ${PACKAGES} ${also.join(' ')}`]),
+    ...(django?.collects ? [`${env} python3 manage.py collectstatic --noinput`] : []),
+  ]
+  const build = { ...(packages.prepare.length === 0 ? {} : { prepareCommands: [...packages.prepare] }), buildCommands, deployFiles: ['./'] }
+  const versionNote =
+    packages.version === null ? [] : [`the project asks for Python ${printable(packages.version)}; the Python of the host is used`]
+  const collected = django?.collects ? ['STATIC_ROOT is set: `manage.py collectstatic` runs in the build'] : []
+  if (isStartKnown)
+    return {
+      found: true,
+      what,
+      input: { build },
+      reasons: [`${packages.reason} (run.start needs PYTHONPATH=${PACKAGES})`, ...versionNote, ...collected],
+    }
+  if (start === null)
+    return {
+      found: false,
+      lookedFor: 'a Python project with something to start',
+      because: `${packages.marker} is there, but nothing to start: no Procfile with web, no manage.py, none of ${PYTHON_ENTRIES.join(', ')}; say it in shiplock.yaml as run.start`,
+    }
+  const release = procfile.get('release')
+  const notes = release === undefined ? (django?.notes ?? []) : []
+  return {
+    found: true,
+    what,
+    input: {
+      build,
+      run: { start: inPython(start.command, hasSource) },
+      ...(release === undefined ? {} : { deploy: { releaseCommand: inPython(withPython3(release), hasSource) } }),
+    },
+    reasons: [packages.reason, ...versionNote, start.reason, ...collected, ...notes],
   }
-  return null
+}
+
+async function startOf(
+  files: SourceFiles,
+  packages: PythonPackages,
+  procfile: Procfile,
+  django: PythonStart | null,
+): Promise<PythonStart | null> {
+  const web = procfile.get('web')
+  if (web !== undefined) {
+    const command = withPython3(web)
+    const told = command === web ? '' : ' (python is called python3 here)'
+    return { command, reason: `Procfile names the web process: \`${printable(web)}\`${told}` }
+  }
+  if (django !== null) return django
+  const start = await pythonStart(files, packages.named)
+  if (start !== null || packages.script === null) return start
+  const [module = '', name = ''] = packages.script.split(':')
+  return {
+    command: `python3 -c 'import sys; from ${module} import ${name.split('.')[0]}; sys.exit(${name}())'`,
+    reason: `pyproject.toml names a program: ${packages.script}`,
+  }
+}
+
+/** A program of the standard library alone: nothing names packages, and something can be started. */
+async function withoutPackages(files: SourceFiles, procfile: Procfile): Promise<PythonPackages | null> {
+  const isNamed = /^(?:\w+=\S+\s+)*(?:exec\s+)?python[\d.]*\s/.test(procfile.get('web') ?? '')
+  const places = ['manage.py', ...PYTHON_ENTRIES]
+  const isSite = await files.has('index.html')
+  for (const marker of places) {
+    if (!isNamed && isSite) break
+    if (!(await files.has(marker))) continue
+    return nothingToInstall(marker)
+  }
+  return isNamed ? nothingToInstall('Procfile') : null
+}
+
+function nothingToInstall(marker: string): PythonPackages {
+  const reason = `${marker} is there and no requirements.txt or pyproject.toml: nothing is installed`
+  return { marker, prepare: [], install: [], reason, named: '', version: null, script: null }
 }
