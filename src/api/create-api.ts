@@ -7,7 +7,7 @@ import { type OperationId, ROUTES } from '../contract/routes.ts'
 import { ShiplockError, toShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { assertTrustedHost } from './access.ts'
-import { Admission } from './admission.ts'
+import { Admission, type Admitted } from './admission.ts'
 import { type Access, authorize } from './authorize.ts'
 import { ChangeRecord } from './change-record.ts'
 import type { ApiDependencies } from './dependencies.ts'
@@ -43,6 +43,7 @@ import { variableHandlers } from './routes/variables.ts'
 import { webhookHandlers } from './routes/webhooks.ts'
 import { runOnce } from './run-once.ts'
 import { Topics } from './topics.ts'
+import { Turns } from './turns.ts'
 
 type Env = { Bindings: HttpBindings }
 export type Api = Hono<Env>
@@ -72,6 +73,7 @@ const HANDLERS: Handlers = {
   ...notificationHandlers,
 }
 const NOTHING = z.strictObject({})
+const CLIENT_GONE = new Error('the client went away')
 
 /** The HTTP API of `ROUTES`, for a Node server (it writes streams to the socket itself). */
 export function createApi(dependencies: ApiDependencies): Api {
@@ -82,6 +84,11 @@ export function createApi(dependencies: ApiDependencies): Api {
     startedAt: new Date(dependencies.clock.now()).toISOString(),
     streams: new OpenStreams(dependencies.database, dependencies.logger),
     health: new Health(dependencies.database, dependencies.clock),
+    turns: new Turns({
+      total: LIMITS.requestsAtOnce,
+      each: LIMITS.requestsAtOncePerProject,
+      waitingEach: LIMITS.requestsWaitingPerProject,
+    }),
     uploads: new FairShare({ total: LIMITS.uploadsAtOnce, each: { project: LIMITS.uploadsPerProject } }),
     admission: new Admission(dependencies),
   }
@@ -120,24 +127,54 @@ interface Shared {
   readonly streams: OpenStreams
   readonly health: Health
   readonly uploads: FairShare
+  readonly turns: Turns
   readonly admission: Admission
+}
+
+interface Asked {
+  readonly admitted: Admitted
+  readonly given: { readonly params: unknown; readonly query: unknown; readonly body: unknown }
+  /** Aborts when the client is gone. */
+  readonly signal: AbortSignal
+  /** Ends the turn before the handler has: what goes on for long must not keep it. */
+  readonly endTurn: () => void
 }
 
 async function answer(operationId: OperationId, spec: RouteSpec, context: Context<Env>, shared: Shared): Promise<Response> {
   const { incoming, outgoing } = context.env
-  const { database, defaults } = shared.dependencies
-  const { actor, access, token } = await shared.admission.admit(spec, incoming, outgoing)
+  const admitted = await shared.admission.admit(spec, incoming, outgoing)
   const given = {
     params: parseInput(spec.params ?? NOTHING, context.req.param(), 'path'),
     query: parseInput(spec.query ?? NOTHING, singleQuery(context), 'query'),
     body: await readBody(spec, context),
   }
+  const gone = new AbortController()
+  outgoing.on('close', () => gone.abort(CLIENT_GONE))
+  const { signal } = gone
+  const holder = admitted.token?.project ?? ''
+  const endTurn = spec.needs === undefined ? () => {} : await shared.turns.take(holder, signal)
+  try {
+    return await handle(operationId, spec, context, shared, { admitted, given, signal, endTurn })
+  } finally {
+    endTurn()
+  }
+}
+
+async function handle(
+  operationId: OperationId,
+  spec: RouteSpec,
+  context: Context<Env>,
+  shared: Shared,
+  { admitted: { actor, access, token }, given, signal, endTurn }: Asked,
+): Promise<Response> {
+  const { incoming, outgoing } = context.env
+  const { database, defaults } = shared.dependencies
   // Before the handler has looked at anything (I10).
   const found = spec.needs === undefined ? null : await authorize(database, access, spec.needs, given, defaults)
   const request = found === null ? given : { ...given, query: found.query }
   const change = spec.audit === undefined || found === null ? null : new ChangeRecord(actor, spec.audit, found.concern, request)
-  const gone = new AbortController()
-  outgoing.on('close', () => gone.abort(new Error('the client went away')))
+  const wantsStream = spec.stream !== undefined && (incoming.headers.accept ?? '').includes('text/event-stream')
+  if (wantsStream || spec.body === 'archive' || spec.response === 'archive') endTurn()
   const routeContext: RouteContext = {
     ...shared,
     dependencies: { ...shared.dependencies, defaults: defaultsOf(access, defaults) },
@@ -145,8 +182,8 @@ async function answer(operationId: OperationId, spec: RouteSpec, context: Contex
     access,
     incoming,
     outgoing,
-    signal: gone.signal,
-    wantsStream: spec.stream !== undefined && (incoming.headers.accept ?? '').includes('text/event-stream'),
+    signal,
+    wantsStream,
     lastEventId: header(incoming.headers['last-event-id']) ?? null,
     tell: (facts, about) => change?.tell(facts, about),
     openStream: () => shared.streams.open(outgoing, token),
@@ -210,6 +247,8 @@ function singleQuery(context: Context<Env>): Record<string, string> {
 
 function refuse(error: unknown, { env, req }: Context<Env>, { logger }: ApiDependencies): Response {
   const known = toShiplockError(error)
+  // Nobody is left to be answered.
+  if (error === CLIENT_GONE) return RESPONSE_ALREADY_SENT
   if (known.code === 'INTERNAL')
     logger.error('a request failed', { method: req.method, path: req.path, error, stack: (error as Error).stack })
   if (env.outgoing.headersSent) {

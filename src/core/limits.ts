@@ -175,6 +175,10 @@ export const LIMITS = {
   /** Statements that look up tokens and webhooks at a time, and keys in one. */
   lookupsAtOnce: 2,
   lookupKeys: 256,
+  /** Requests to the API that are worked on at a time, in all and of one project, and that wait for it; the engine has the other connections. */
+  requestsAtOnce: 12,
+  requestsAtOncePerProject: 5,
+  requestsWaitingPerProject: 2500,
   /** Connections to the API over which no good token has come; above it the oldest of whoever has the most is ended. */
   strangers: 4096,
   strangersPerAddress: 1024,

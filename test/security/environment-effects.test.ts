@@ -1,18 +1,13 @@
-import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RouteSpec, Within } from '../../src/contract/route.ts'
 import { type OperationId, ROUTES } from '../../src/contract/routes.ts'
 import { silentLogger } from '../../src/core/log.ts'
-import { packTree } from '../../src/core/pack-tree.ts'
-import { walkTree } from '../../src/core/walk-tree.ts'
 import { ROLE_VERBS, type Role, type ScopedRow } from '../../src/domain/access.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openDatabase } from '../../src/store/postgres.ts'
-import { eventually } from '../support/eventually.ts'
+import { archiveOf, type Outside, outside, untilAtRest } from '../support/outside.ts'
 import { StoryWorld } from '../support/story-world.ts'
-import { type Reach, rowsBeyond } from '../support/table-scopes.ts'
+import type { Reach } from '../support/table-scopes.ts'
 import { type TcpPostgres, tcpPostgres } from '../support/tcp-postgres.ts'
 
 /**
@@ -222,72 +217,6 @@ async function upload(token: string, project: string, version: string): Promise<
   expect(status, text).toBe(201)
   return JSON.parse(text).digest
 }
-async function archiveOf(directory: string): Promise<Blob> {
-  const parts: Buffer[] = []
-  for await (const part of packTree(directory, await walkTree(directory, { entriesMax: 1000 }))) parts.push(Buffer.from(part))
-  return new Blob(parts)
-}
-
-// ── what is compared
-
-interface Outside {
-  readonly rows: Set<string>
-  /** Answers of services, the edge's routes, and files by what they hold; each named. */
-  readonly real: Readonly<Record<string, string>>
-}
-
-async function outside(reach: Reach): Promise<Outside> {
-  const rows = await rowsBeyond(database, reach)
-  const foreign = await database.query<{ id: string; host: string; environment: string }>(
-    `select id, host, environment_id as environment from service_environments
-      where case when $2::text is null then project_id <> $1 else environment_id <> $2 end order by host`,
-    [reach.projectId, reach.environmentId],
-  )
-  const instances = await database.query<{ id: string }>(
-    `select id from instances where service_environment_id = any($1) and state <> 'removed'`,
-    [foreign.map(({ id }) => id)],
-  )
-  const real: Record<string, string> = {}
-  for (const { host } of foreign)
-    real[`answer of ${host}`] = JSON.stringify(await world.server.ask(host.replace(/\.localhost$/, ''), '/env'))
-  const table = readFileSync(join(world.server.dataDirectory, 'edge/table.json'), 'utf8')
-  const { routes } = JSON.parse(table.slice(table.indexOf('\n') + 1)) as { routes: { id: string }[] }
-  for (const { id } of foreign) real[`route of ${id}`] = JSON.stringify(routes.find((route) => route.id === id) ?? null)
-  const marks = [...foreign, ...instances].map(({ id }) => id)
-  for (const path of filesNaming(world.server.dataDirectory, marks)) real[`file ${path}`] = fingerprint(path)
-  return { rows, real }
-}
-
-/** Files in or below something that bears one of the names; logs grow by themselves. */
-function filesNaming(directory: string, marks: readonly string[]): string[] {
-  return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !/^log\b/.test(entry.name))
-    .map((entry) => join(entry.parentPath, entry.name))
-    .filter((path) => marks.some((mark) => path.includes(mark)))
-}
-
-function fingerprint(path: string): string {
-  try {
-    return `${statSync(path).uid} ${createHash('sha256').update(readFileSync(path)).digest('hex')}`
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'unreadable'
-  }
-}
-
-/** Nothing waits, runs or is on its way out. */
-const atRest = () =>
-  eventually(
-    async () => {
-      const [left] = await database.query<{ count: number }>(
-        `select (select count(*) from deployments where not settled) + (select count(*) from service_environments where removing_at is not null)
-              + (select count(*) from environments where removing_at is not null)
-              + (select count(*) from instances where state in ('starting', 'ready')) as count`,
-      )
-      return Number(left?.count) === 0
-    },
-    { withinMs: 90_000 },
-  )
-
 // ── what is tried
 
 function pathOf(spec: RouteSpec, within: Within, at: Names, asked: Asked): string {
@@ -331,7 +260,7 @@ const expected = (role: Role) =>
   })
 
 async function expectOutsideSame(reach: Reach, before: Outside, own: string): Promise<void> {
-  const after = await outside(reach)
+  const after = await outside(world.server, database, reach)
   expect(after.real).toEqual(before.real)
   expect(
     [...before.rows].filter((row) => !after.rows.has(row)),
@@ -353,16 +282,16 @@ const idOf = (place: string) => ids.get(place) as string
 test.each(['developer', 'owner'] as const)('I14: whatever a %s of staging does, nothing beyond staging changes', async (role) => {
   const { token, id } = await world.server.call('POST', '/v1/tokens', { project: 'beta', environment: 'staging', name: role, role })
   const own = { ...nameOf('beta/staging'), digest: await upload(token, 'beta', `own-${role}`) }
-  await atRest()
+  await untilAtRest(database)
   const reach = { projectId: idOf('beta'), environmentId: idOf('beta/staging') }
-  const before = await outside(reach)
+  const before = await outside(world.server, database, reach)
   await tryAll(token, nameOf('alpha/production'))
   await tryAll(token, nameOf('beta/production'))
   // One's own environment, with what others brought.
   await tryAll(token, { ...nameOf('beta/production'), environment: 'staging' }, LAST)
-  await atRest()
+  await untilAtRest(database)
   const letIn = await tryAll(token, own)
-  await atRest()
+  await untilAtRest(database)
   expect(
     expected(role).filter((change) => !letIn.has(change)),
     'never let in',
@@ -372,12 +301,12 @@ test.each(['developer', 'owner'] as const)('I14: whatever a %s of staging does, 
 
 test('I10: whatever a developer of a project does, nothing beyond the project changes', async () => {
   const { token, id } = await world.server.call('POST', '/v1/tokens', { project: 'beta', name: 'dev', role: 'developer' })
-  await atRest()
+  await untilAtRest(database)
   const reach = { projectId: idOf('beta'), environmentId: null }
-  const before = await outside(reach)
+  const before = await outside(world.server, database, reach)
   await tryAll(token, nameOf('alpha/production'))
   await tryAll(token, { ...nameOf('beta/production'), digest: nameOf('alpha/production').digest })
   await tryAll(token, nameOf('beta/production'))
-  await atRest()
+  await untilAtRest(database)
   await expectOutsideSame(reach, before, id)
 })
