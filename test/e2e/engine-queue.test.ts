@@ -3,6 +3,7 @@ import { randomId } from '../../src/core/random-id.ts'
 import type { DeploymentId, ServerId } from '../../src/domain/ids.ts'
 import { claim } from '../../src/engine/worker.ts'
 import { isConstraintViolation } from '../../src/store/database.ts'
+import { claimDeployment } from '../../src/store/sql/claim.ts'
 import { listQueue } from '../../src/store/sql/queue-view.ts'
 import { expectSound } from '../support/engine-checks.ts'
 import { createWorld, type World } from '../support/engine-world.ts'
@@ -34,6 +35,21 @@ async function spansInProgress(): Promise<Span[]> {
 }
 
 describe('I4: the queue', () => {
+  test('I13: a free slot goes to the project with the fewest in progress, however long another one’s queue is', async () => {
+    const many = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => world.service(name, 'long')))
+    world.commit('one')
+    for (const target of many) await world.deploy(target, 'one')
+    const late = await world.deploy(await world.service('web', 'late'), 'one')
+    const places = await listQueue(world.database, SLOTS)
+    expect(places.map(({ project, place }) => `${place} ${project}`).slice(0, 3)).toEqual(['1 long', '2 late', '3 long'])
+    const claimed = []
+    for (let slot = 0; slot < SLOTS; slot++) {
+      claimed.push(await world.database.transaction((tx) => claimDeployment(tx, { slots: SLOTS, timeoutMs: 60_000 })))
+    }
+    expect(claimed[1]?.id).toBe(late.id)
+    expect(await listQueue(world.database, SLOTS, { project: 'long', environment: null })).toHaveLength(5)
+  })
+
   test('three servers, four services: never two of one service at once, never more than the cap, in order, each exactly once', async () => {
     const targets = await Promise.all(['a', 'b', 'c', 'd'].map((name) => world.service(name)))
     const refs: string[] = []

@@ -16,7 +16,8 @@ export interface ClaimOptions {
 }
 
 /**
- * Moves the oldest pending deployment that nothing keeps back into a free slot. Null when there is no work or no slot. Kept back is what
+ * Moves the next pending deployment that nothing keeps back into a free slot: of the projects with the fewest in progress the oldest, so that
+ * nobody's long queue stands before everybody else's (I13). Null when there is no work or no slot. Kept back is what
  * its service and environment, its project's limit, a freeze or a hold does not let start (docs/queue.md); `queue-view.ts` says the same
  * in words. A rollback begins at launch, everything else at fetch.
  */
@@ -37,7 +38,7 @@ export async function claimDeployment(tx: Queryable, options: ClaimOptions): Pro
                       and not (environment_id = any (array(select id from frozen)) and kind = 'deploy' and options->>'overrideFreeze' is null)
                       and not (service_environment_id = any (array(select id from service_environments where hold is not null))
                                and trigger->>'kind' = any ($3))
-                    order by position limit 1 for update)
+                    order by (select count(*) from busy where busy.project_id = deployments.project_id), position limit 1 for update)
      update deployments d
         set slot = free.slot, started_at = now(), deadline_at = now() + make_interval(secs => $2),
             status = case d.kind when 'rollback' then 'deploying' else 'cloning' end,

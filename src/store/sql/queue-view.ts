@@ -57,9 +57,11 @@ export async function listQueue(
 ): Promise<QueueEntry[]> {
   const rows = await db.query<Row>(
     `with busy as materialized (select id, service_environment_id, project_id, started_at from deployments where slot is not null),
-          waiting as (select id, service_environment_id, row_number() over (order by position) as place,
+          turns as (select id, position, (select count(*) from busy where busy.project_id = d.project_id)
+                             + row_number() over (partition by project_id order by position) as turn,
                              row_number() over (partition by service_environment_id order by position) - 1 as ahead
-                        from deployments where status = 'pending')
+                        from deployments d where status = 'pending'),
+          waiting as (select id, ahead, row_number() over (order by turn, position) as place from turns)
      select d.id, d.kind, d.status, d.stage, d.trigger, d.options, d.project_id, d.environment_id, p.name as project, e.name as environment,
             s.name as service, se.hold, (p.limits->>'concurrentBuilds')::int as project_limit, d.created_at, d.started_at,
             w.place, coalesce(w.ahead, 0) as ahead, b.id as current_id, b.started_at as current_since,
@@ -73,7 +75,7 @@ export async function listQueue(
        left join busy b on b.service_environment_id = d.service_environment_id and b.id <> d.id
       where not d.settled and d.status in ('pending', 'cloning', 'building', 'deploying')
         and ($1::text is null or p.name = $1) and ($2::text is null or e.name = $2)
-      order by d.status = 'pending', d.position`,
+      order by d.status = 'pending', w.place, d.position`,
     [visible.project, visible.environment],
   )
   const freezes = rows.some((row) => row.status === 'pending') ? await listFreezes(db, visible.project) : []
