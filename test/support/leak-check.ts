@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdi
 import { join } from 'node:path'
 import { identify, type ProcessIdentity, signalProcess } from '../../src/core/process-identity.ts'
 import { memoryPathsOf } from './memory-directories.ts'
+import { networksOf, removeNetworks } from './network-traces.ts'
 
 export interface Belonging {
   readonly identity: ProcessIdentity
@@ -29,7 +30,7 @@ export function processesOf(dataDirectory: string): readonly Belonging[] {
   return found
 }
 
-/** Descriptions of what is left of a data directory's server: processes and control groups. Empty = nothing. */
+/** Descriptions of what is left of a data directory's server: processes, control groups and networks. Empty = nothing. */
 export function leftoversOf(dataDirectory: string): readonly string[] {
   return [
     ...processesOf(dataDirectory).map(({ identity, command }) => `process ${identity.pid}: ${command.slice(0, 200)}`),
@@ -39,6 +40,7 @@ export function leftoversOf(dataDirectory: string): readonly string[] {
         .filter(Boolean)
         .map((pid) => `${group} holds ${pid}`),
     ),
+    ...networksOf(join(dataDirectory, 'sandbox')),
   ]
 }
 
@@ -48,7 +50,8 @@ export async function endAll(dataDirectory: string): Promise<readonly string[]> 
     const left = processesOf(dataDirectory)
     if (left.length === 0) {
       for (const path of memoryPathsOf(dataDirectory)) rmSync(path, { recursive: true, force: true })
-      return removeCgroups(dataDirectory)
+      await removeNetworks(join(dataDirectory, 'sandbox'))
+      return [...(await removeCgroups(dataDirectory)), ...networksOf(join(dataDirectory, 'sandbox'))]
     }
     // Whoever starts others goes first, in one sweep: the server, then the edge's primary, then the rest.
     for (const { identity } of left) signalProcess(identity, 'SIGKILL')

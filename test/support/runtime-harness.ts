@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -13,6 +12,7 @@ import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
 import { type NetworkOptions, openNetworks } from '../../src/sandbox/network/open-networks.ts'
 import type { Sandbox } from '../../src/sandbox/sandbox.ts'
 import { memoryOf, memoryPathsOf } from './memory-directories.ts'
+import { networksOf } from './network-traces.ts'
 
 export const APPS = resolve(import.meta.dirname, 'apps')
 
@@ -89,14 +89,6 @@ export async function processHarness(options: ProcessHarnessOptions): Promise<Ru
       return left
     },
   }
-}
-
-/** What is left of the networks of a sandbox's directory on this host: namespaces, interfaces. */
-export function networksOf(sandboxDirectory: string): readonly string[] {
-  const engine = createHash('sha256').update(sandboxDirectory).digest('hex').slice(0, 12)
-  return ['/run/netns', '/sys/class/net'].flatMap((directory) =>
-    existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(`shiplock-${engine}`) || name === `sl${engine}`) : [],
-  )
 }
 
 /** Command lines that name the directory: supervisors, and whatever else was started for it. */

@@ -8,8 +8,8 @@ import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
 import type { NetworkMember, SandboxNetwork, SandboxNetworks } from '../sandbox.ts'
-import { routedRanges } from './address-range.ts'
 import { droppingChains, ForeignFirewall } from './foreign-firewall.ts'
+import { registered, unregister } from './host-register.ts'
 import { hostsText, rewriteMounted } from './hosts-file.ts'
 import { type BookedMember, MemberBook } from './member-book.ts'
 import { NAMESPACES, type NetworkTools, runTool } from './network-tools.ts'
@@ -235,20 +235,19 @@ export class HostNetworks implements SandboxNetworks {
   }
 }
 
-/** Routers whose servers' directories are gone, as those of a server that was killed and thrown away. Their members went with their processes. */
+/** Networks of servers whose directories are gone, as of one that was killed and thrown away. What ran in them went with its directory. */
 async function removeForsaken({ tools, logger }: HostNetworksParts): Promise<void> {
-  for (const line of (await runTool(tools.ip, ['-o', 'link', 'show', 'type', 'veth'])).split('\n')) {
-    const [, engine, directory] = /^\d+: sl([0-9a-f]{12})[@:].*\\\s+alias (\/\S+)/.exec(line) ?? []
-    if (engine === undefined || directory === undefined || existsSync(directory)) continue
+  for (const { engine, directory, range } of await registered()) {
+    if (existsSync(directory)) continue
     logger.info('removing the networks of a server whose directory is gone', { directory })
     for (const name of namespaces()) {
       if (name.startsWith(`shiplock-${engine}`)) await runTool(tools.ip, ['netns', 'delete', name]).catch(() => {})
     }
-    const routes = routedRanges(await runTool(tools.ip, ['-4', 'route', 'show', 'dev', `sl${engine}`]).catch(() => ''))
-    for (const range of routes.filter(({ bits }) => bits < 32)) await unclaim(tools, range)
     await runTool(tools.ip, ['link', 'delete', `sl${engine}`]).catch(() => {})
     await runTool(tools.nft, ['delete', 'table', 'ip', `shiplock_${engine}`]).catch(() => {})
     await new ForeignFirewall(tools, `sl${engine}`).withdraw()
+    await unclaim(tools, range)
+    await unregister(engine)
   }
 }
 

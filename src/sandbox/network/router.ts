@@ -7,6 +7,7 @@ import { ShiplockError } from '../../core/errors.ts'
 import { bootId } from '../../core/process-identity.ts'
 import { type AddressRange, addressAt, drawnRanges, formatRange, overlaps, parseRange, routedRanges } from './address-range.ts'
 import { allowForwarding, endForwarding, ForeignFirewall, prepareLink, uplinksOf } from './foreign-firewall.ts'
+import { register, unregister } from './host-register.ts'
 import { rewriteMounted } from './hosts-file.ts'
 import { NAMESPACES, type NetworkTools, runTool } from './network-tools.ts'
 import { planResolvers, RESOLVED_FILE } from './resolvers.ts'
@@ -125,6 +126,7 @@ export class Router {
     const range = await this.range()
     await this.#dismantle()
     await unclaim(this.#options.tools, range)
+    await unregister(this.#options.engine)
     this.#range = null
   }
 
@@ -139,8 +141,7 @@ export class Router {
   }
 
   async #make(): Promise<void> {
-    const { directory, tools } = this.#options
-    const { ip, nsenter } = tools
+    const { ip, nsenter } = this.#options.tools
     if (this.hasTraces) await this.#dismantle()
     const { hostInterface: link, host, router, range } = await this.plan()
     const peer = `peer name ${UPLINK} mtu ${this.mtu} netns ${this.namespace}`
@@ -148,10 +149,8 @@ export class Router {
     prepareLink(link)
     const inside = `link set lo up\naddr add ${router} peer ${host} dev ${UPLINK}\nlink set ${UPLINK} up\nroute add default via ${host}\nroute add unreachable ${range}\n`
     await runTool(nsenter, [`--net=${join(NAMESPACES, this.namespace)}`, '--', '/bin/sh', '-c', ROUTER_SCRIPT, 'shiplock', ip], inside)
-    // The alias tells other servers whose it is: what belongs to a directory that is gone may be removed.
-    const alias = directory.length < 250 ? `link set ${link} alias ${directory}\n` : ''
     const outside = `addr add ${host} peer ${router} dev ${link}\nlink set ${link} up\nroute add ${range} via ${router} dev ${link}\n`
-    await runTool(ip, ['-batch', '-'], `${alias}${outside}`)
+    await runTool(ip, ['-batch', '-'], outside)
   }
 
   /** The one that was settled on before, where it is still ours to take; otherwise a new one. */
@@ -186,7 +185,7 @@ export class Router {
    * request to an instance whose network is gone never leaves this host, for a stranger who has that address elsewhere.
    */
   async #claim(range: AddressRange): Promise<boolean> {
-    const { directory, tools } = this.#options
+    const { directory, engine, tools } = this.#options
     const route = ['unreachable', formatRange(range), 'metric', NOWHERE_METRIC]
     await mkdir(directory, { recursive: true, mode: 0o711 })
     const isOwn = (await readFile(this.#rangeFile(), 'utf8').catch(() => '')) === `${formatRange(range)}\n${bootId()}\n`
@@ -196,6 +195,7 @@ export class Router {
       return false
     }
     await writeFileAtomic(this.#rangeFile(), `${formatRange(range)}\n${bootId()}\n`)
+    await register({ engine, directory, range })
     return true
   }
 

@@ -8,7 +8,7 @@ const { openNetworks } = await import(`${built}/sandbox/network/open-networks.js
 const run = (file, ...args) => execFileSync(file, args, { encoding: 'utf8' })
 const sh = (script) => run('/bin/sh', '-ec', script)
 
-sh(`mkdir -p /run/netns && mount -t tmpfs none /run/netns
+sh(`mkdir -p /run/netns /run/shiplock-networks && mount -t tmpfs none /run/netns && mount -t tmpfs none /run/shiplock-networks
 ip link set lo up && ip netns add neighbour && ip link add out0 type veth peer name in0 netns neighbour
 ip addr add 192.0.2.1/24 dev out0 && ip link set out0 up && ip route add default via 192.0.2.2
 nsenter --net=/run/netns/neighbour sh -c 'ip link set lo up; ip addr add 192.0.2.2/24 dev in0; ip link set in0 up'
@@ -33,6 +33,7 @@ const left = [
   ...sh('ip -o link; ip route show table all')
     .split('\n')
     .filter((line) => /\bsl[0-9a-f]{12}|unreachable 10\./.test(line)),
+  ...sh('ls /run/shiplock-networks').split('\n').filter(Boolean),
   ...sh('nft list tables')
     .split('\n')
     .filter((line) => line.includes('shiplock')),
