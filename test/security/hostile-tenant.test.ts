@@ -257,6 +257,20 @@ describe('from within his app', () => {
     expect(said).not.toMatch(/^uid=0\(root\)/m)
   })
 
+  test('I15: the API, the database and the instances of others are out of his reach', async () => {
+    const { hostname, port } = new URL(world.server.apiUrl)
+    const places = [
+      { host: hostname, port: Number(port) },
+      { host: '127.0.0.1', port: world.server.edgePort },
+      ...(await world.addresses()),
+    ]
+    expect(places.length).toBeGreaterThan(5)
+    const program = `for (const { host, port } of ${JSON.stringify(places)}) require("net").connect({ host, port, timeout: 3000 }).on("connect", function () { console.log("REACHED", host, port); this.destroy() }).on("timeout", function () { this.destroy() }).on("error", (e) => console.log(host, port, e.code))`
+    const said = await world.inside(`node -e '${program}'`)
+    expect(said).toContain('ended with 0')
+    expect(said).not.toMatch(/REACHED/)
+  })
+
   test('I13: a fork bomb, all memory and a flood of output are his own', async () => {
     await world.inside('(f() { f | f & }; f) >/dev/null 2>&1 & sleep 2; echo over')
     await world.inside(`node -e 'const held = []; for (;;) held.push(Buffer.alloc(16777216, 1))'`)

@@ -225,6 +225,15 @@ export class HostileWorld {
     return (await this.server.logLines(deployment.id)).map(({ text }) => text).join('\n')
   }
 
+  /** Where the instances of the others are reached by the edge. */
+  async addresses(): Promise<readonly { readonly host: string; readonly port: number }[]> {
+    const rows = await this.database.query<{ targets: { host: string; port: number }[] }>(
+      `select r.targets from routes r join service_environments se on se.id = r.service_environment_id where se.project_id <> $1`,
+      [this.#alphaId],
+    )
+    return rows.flatMap(({ targets }) => targets.map(({ host, port }) => ({ host, port })))
+  }
+
   /** Directories of the instances of the others, on a server that runs processes. */
   instanceDirectories(): readonly string[] {
     const parent = join(this.server.dataDirectory, 'instances/instances')
