@@ -47,7 +47,8 @@ const OTHER_NETWORKS = ['docker*', 'br-*', 'podman*', 'cni*', 'virbr*', 'lxcbr*'
 
 /**
  * Rules of the host: what comes from the networks reaches nothing of the host but what is named, nothing from elsewhere begins a
- * connection to them past the edge, and what they send out has the host's address.
+ * connection to them past the edge, nor does anybody on the host but root, whose the edge is (builds run here, as users of their project),
+ * and what they send out has the host's address.
  */
 export function hostRuleset(plan: NetworkPlan, rules: HostRules): string {
   const { hostInterface: link, host } = plan
@@ -93,6 +94,10 @@ table ip ${plan.hostTable} {
     iifname "${link}" ct state invalid drop
     ${outward}
     ${guard}
+  }
+  chain output {
+    type filter hook output priority -10; policy accept;
+    oifname "${link}" ct state new meta skuid != 0 goto refused
   }
   chain refused {
     ${REFUSE}
