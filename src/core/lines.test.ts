@@ -46,6 +46,25 @@ describe('lines from a stream of bytes', () => {
     )
   })
 
+  test.each([
+    ['bar 1/9\rbar 2/9\rbar 9/9\ndone\n', ['bar 9/9', 'done']],
+    ['bar 1\rbar 2\r\n', ['bar 2']],
+    ['bar 1\rbar 2\r', ['bar 2']],
+    ['bar 1\rbar 2', ['bar 2']],
+    ['bar 100%\r        \r\u001b[K\nnext', ['bar 100%', 'next']],
+    ['bar 100%\r\u001b[2Kdone\n', ['done']],
+    ['\r\r\r\n', ['']],
+    ['a\r\r\nb\r\n\n', ['a', 'b', '']],
+  ])('a progress bar %j is its last state', (text, lines) => {
+    expect(linesOf([Buffer.from(text)])).toEqual(lines)
+    expect(linesOf([...Buffer.from(text)].map((byte) => Buffer.from([byte])))).toEqual(lines)
+  })
+
+  test('I12: a bar of megabytes is one line', () => {
+    const bar = Array.from({ length: 30_000 }, (_, n) => `bar ${n}/30000 ${'#'.repeat(90)}`).join('\r')
+    expect(linesOf([Buffer.from(`${bar}\nbar done`)])).toEqual([`bar 29999/30000 ${'#'.repeat(90)}`, 'bar done'])
+  })
+
   test('I12: are bounded, also when a program never breaks its line', () => {
     const lines: string[] = []
     const splitter = new LineSplitter((line) => lines.push(line))

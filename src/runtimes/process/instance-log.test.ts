@@ -6,6 +6,7 @@ import { eventually } from '../../../test/support/eventually.ts'
 import { temporaryDirectory } from '../../../test/support/temporary-directory.ts'
 import { systemClock } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { lastState } from '../../core/lines.ts'
 import { cutLines, InstanceLog, type LogSource } from './instance-log.ts'
 import { LogTimes } from './log-times.ts'
 import { LogWatch } from './log-watch.ts'
@@ -24,13 +25,21 @@ describe('cutLines', () => {
           const pieces = cutLines(bytes, true)
           expect(pieces.reduce((sum, piece) => sum + piece.bytes, 0)).toBe(bytes.length)
           for (const piece of pieces) {
-            expect(Buffer.byteLength(piece.text)).toBeLessThanOrEqual(LIMITS.logLineBytes)
+            expect(Buffer.byteLength(piece.text ?? '')).toBeLessThanOrEqual(LIMITS.logLineBytes)
             expect(piece.text).not.toContain('\ufffd')
           }
         },
       ),
       { numRuns: 100 },
     )
+  })
+
+  test('of a progress bar only the last state is a line, however long it is', () => {
+    const bar = Buffer.from(`${Array.from({ length: 3000 }, (_, n) => `bar ${n}`).join('\r')}\ndone\n`)
+    const pieces = cutLines(bar, true)
+    expect(pieces.reduce((sum, piece) => sum + piece.bytes, 0)).toBe(bar.length)
+    const shown = pieces.flatMap(({ text }) => (text === null ? [] : [lastState(text)]))
+    expect(shown).toEqual(['bar 2999', 'done'])
   })
 
   test('an unfinished line waits for its end unless nothing can follow', () => {

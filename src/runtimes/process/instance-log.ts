@@ -1,11 +1,13 @@
 import { readFileSync, statSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { LIMITS } from '../../core/limits.ts'
+import { lastState } from '../../core/lines.ts'
 import { printable } from '../../core/printable.ts'
 import type { InstanceLogLine, InstanceLogOptions } from '../runtime.ts'
 import { LogTimes } from './log-times.ts'
 
 const NEWLINE = 0x0a
+const RETURN = 0x0d
 
 /**
  * An instance's log file, written by the app itself (O_APPEND) and never renamed: an app that runs for months keeps its descriptor.
@@ -64,14 +66,14 @@ export class InstanceLog {
       }
       for await (const [text, offset] of this.#read(position, isComplete, options.signal)) {
         position = offset
-        yield line(offset, times, text)
+        if (text !== null) yield line(offset, times, text)
       }
       if (!options.follow || source.isOver()) return
       await source.changed(seen, options.signal)
     }
   }
 
-  async *#read(from: number, isComplete: boolean, signal: AbortSignal): AsyncGenerator<readonly [string, number]> {
+  async *#read(from: number, isComplete: boolean, signal: AbortSignal): AsyncGenerator<readonly [string | null, number]> {
     const file = await openOrNull(this.file)
     if (file === null) return
     try {
@@ -85,7 +87,7 @@ export class InstanceLog {
         const cut = cutLines(chunk.subarray(0, bytesRead), isComplete && position + bytesRead >= end)
         for (const piece of cut) {
           position += piece.bytes
-          yield [printable(piece.text), position]
+          yield [piece.text === null ? null : printable(lastState(piece.text)), position]
         }
         if (cut.length === 0) return
       }
@@ -142,14 +144,23 @@ export interface LogSource {
   changed(seen: number, signal: AbortSignal): Promise<void>
 }
 
-/** Whole lines of a chunk; a line over the bound is cut into several, an unfinished one is left for later unless nothing can follow it. */
-export function cutLines(chunk: Buffer, isLast: boolean): readonly { readonly text: string; readonly bytes: number }[] {
-  const pieces: { text: string; bytes: number }[] = []
+/**
+ * Whole lines of a chunk; a line over the bound is cut into several, an unfinished one is left for later unless nothing can follow it.
+ * null = what a progress bar wrote and went back over: only its last state is a line.
+ */
+export function cutLines(chunk: Buffer, isLast: boolean): readonly { readonly text: string | null; readonly bytes: number }[] {
+  const pieces: { text: string | null; bytes: number }[] = []
   let from = 0
   while (from < chunk.length) {
     const newline = chunk.indexOf(NEWLINE, from)
     const end = newline === -1 ? chunk.length : newline
     if (end - from > LIMITS.logLineBytes) {
+      const returned = chunk.lastIndexOf(RETURN, from + LIMITS.logLineBytes - 1)
+      if (returned >= from && returned + 1 < end) {
+        pieces.push({ text: null, bytes: returned + 1 - from })
+        from = returned + 1
+        continue
+      }
       const at = characterBoundary(chunk, from + LIMITS.logLineBytes)
       pieces.push({ text: chunk.toString('utf8', from, at), bytes: at - from })
       from = at
