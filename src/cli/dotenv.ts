@@ -1,5 +1,6 @@
 import { variableNameProblem } from '../config/variable-name.ts'
 import { ShiplockError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
 
 /** What is wrong with a .env file, by line. Never holds a value: it may be a secret (I8). */
@@ -15,21 +16,28 @@ const PROBLEMS_SHOWN = 20
 /**
  * Reads a .env file: `NAME=value`, `export NAME=value`, `#` comments, blank lines. Single quotes and backticks take what is between them as
  * it is, double quotes know \n \r \t \" \\ \$; all three may span lines. Without quotes a value ends with its line or at ` #`.
- * Throws INPUT_INVALID with every line that is wrong, rather than guess.
+ * Of a name that is given twice the last one counts, as programs that read such files do. Names that can't be set are left out and told.
+ * Throws INPUT_INVALID with every line that can't be read, rather than guess.
  */
-export function parseDotenv(text: string, file: string): ReadonlyMap<string, string> {
+export function parseDotenv(
+  text: string,
+  file: string,
+): { readonly values: ReadonlyMap<string, string>; readonly leftOut: readonly string[] } {
   const reader = new DotenvReader(text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n'))
   reader.read()
+  const shown = ({ line, says }: Problem) => `${printable(file)}:${line}: ${says}`
   if (reader.problems.length > 0) {
-    const lines = reader.problems.slice(0, PROBLEMS_SHOWN).map(({ line, says }) => `${printable(file)}:${line}: ${says}`)
-    throw new ShiplockError('INPUT_INVALID', lines.join('\n'), { hint: 'Correct the lines that are named; nothing was set.' })
+    throw new ShiplockError('INPUT_INVALID', reader.problems.slice(0, PROBLEMS_SHOWN).map(shown).join('\n'), {
+      hint: 'Correct the lines that are named; nothing was set.',
+    })
   }
-  return reader.values
+  return { values: reader.values, leftOut: reader.leftOut.map(shown) }
 }
 
 class DotenvReader {
   readonly values = new Map<string, string>()
   readonly problems: Problem[] = []
+  readonly leftOut: Problem[] = []
   readonly #text: string
   readonly #lineOf = new Map<string, number>()
   #at = 0
@@ -66,9 +74,11 @@ class DotenvReader {
   #keep(name: string, value: string, line: number): void {
     const problem = variableNameProblem(name)
     const before = this.#lineOf.get(name)
-    if (problem !== null) this.#refuse(line, `${printable(name.slice(0, 80))} ${problem}`)
-    else if (before !== undefined) this.#refuse(line, `${name} is set already in line ${before}`)
+    if (problem !== null) this.leftOut.push({ line, says: `${printable(name.slice(0, 80))} ${problem}` })
+    else if (Buffer.byteLength(value) > LIMITS.variableValueBytes)
+      this.leftOut.push({ line, says: `${name} is larger than ${LIMITS.variableValueBytes} bytes` })
     else {
+      if (before !== undefined) this.leftOut.push({ line: before, says: `${name} is set again in line ${line}, which counts` })
       this.values.set(name, value)
       this.#lineOf.set(name, line)
     }

@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { createColors } from 'picocolors'
+import { decodeExactly } from '../core/decode-exactly.ts'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
@@ -97,7 +98,7 @@ async function readAll(stdin: NodeJS.ReadStream, signal: AbortSignal): Promise<s
         throw new ShiplockError('INPUT_INVALID', `more than ${LIMITS.dotenvBytes} bytes came through the pipe`)
       chunks.push(chunk as Buffer)
     }
-    return Buffer.concat(chunks).toString('utf8')
+    return decodeExactly(Buffer.concat(chunks), 'what came through the pipe')
   } finally {
     signal.removeEventListener('abort', stop)
   }

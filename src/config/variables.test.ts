@@ -98,6 +98,25 @@ describe('refusals', () => {
     expect(error.message).not.toContain('\u001b')
   })
 
+  it('tells all references that lead nowhere at once, circles once', () => {
+    const error = refusal({ A: '${X} ${Y}', B: '${A}', C: '${D}', D: '${C}', E: '${Z' })
+    expect(error.message.split('\n')).toEqual([
+      'the variable A refers to ${X}, which is not set in this project, environment, service or configuration file',
+      'the variable D refers to itself in a circle: C → D → C',
+      'the variable E has a `${` without its `}`; write `$${` for the text itself',
+    ])
+    expect(error.details.variables).toEqual(['A', 'D', 'E'])
+  })
+
+  it('says how a value holds the text itself', () => {
+    expect(refusal({ A: '${X}' }).hint).toContain('write $${X} (`--literal`')
+  })
+
+  it('I12: variables that no program can be started with are refused with their size', () => {
+    const many = Object.fromEntries(Array.from({ length: 48 }, (_, n) => [`V${n}`, 'x'.repeat(60_000)]))
+    expect(() => resolve(many)).toThrow('the variables have 2.7 MiB together, more than 1 MiB')
+  })
+
   it('I8: never repeats a value', () => {
     const message = refusal({ A: 'hunter2 ${NOT_SET}', B: 'hunter2${B}' }).message
     expect(message).not.toContain('hunter2')

@@ -1,7 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references look like template placeholders
-import { ShiplockError } from '../core/errors.ts'
+import { isShiplockError, ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
+import { formatBytes } from '../domain/format-bytes.ts'
 import { isReservedName, variableNameProblem } from './variable-name.ts'
 
 /** Variables of one origin, unresolved. Later layers win over earlier ones: project, environment, service, configuration file. */
@@ -56,13 +57,56 @@ export function resolveVariables(request: VariablesRequest): ResolvedVariables {
   const builtins = new Map(Object.entries(request.builtins))
   const resolver = new Resolver(new Map([...merged].map(([name, { text }]) => [name, text])), builtins)
   const names = [...new Set([...merged.keys(), ...builtins.keys()])].sort()
-  const resolved = names.map((name) => [name, resolver.resolve(name)] as const)
+  const resolved = resolveAll(resolver, names)
+  assertSize(resolved)
   return {
     env: Object.fromEntries(resolved.map(([name, { value }]) => [name, value])),
     layerOf: Object.fromEntries(names.map((name) => [name, builtins.has(name) ? 'shiplock' : (merged.get(name)?.layer ?? 'shiplock')])),
     uses: Object.fromEntries(resolved.filter(([, { uses }]) => uses.size > 0).map(([name, { uses }]) => [name, [...uses].sort()])),
     usedBy: invert(resolved),
   }
+}
+
+/** Every reference that leads nowhere is told at once: one after the other each would cost a deployment. */
+function resolveAll(resolver: Resolver, names: readonly string[]): readonly (readonly [string, Resolution])[] {
+  const resolved: (readonly [string, Resolution])[] = []
+  const faults = new Map<string, ShiplockError>()
+  const inCircles = new Set<string>()
+  for (const name of names) {
+    try {
+      resolved.push([name, resolver.resolve(name)])
+    } catch (error) {
+      resolver.forget()
+      if (!isShiplockError(error, 'VARIABLE_UNRESOLVED')) throw error
+      const circle = (error.details.circle ?? []) as readonly string[]
+      if (circle.length === 0 || !circle.every((member) => inCircles.has(member))) faults.set(error.message, error)
+      for (const member of circle) inCircles.add(member)
+    }
+  }
+  const [first, ...others] = faults.values()
+  if (first === undefined) return resolved
+  if (others.length === 0) throw first
+  const shown = [first, ...others].slice(0, LIMITS.configProblemsShown).map(({ message }) => message)
+  const more = faults.size - shown.length
+  throw new ShiplockError('VARIABLE_UNRESOLVED', [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join('\n'), {
+    details: { ...first.details, variables: [...faults.values()].map(({ details }) => details.variable) },
+    hint: 'Set these variables, or correct the references; where a value holds `${…}` as it is, write `$${…}`.',
+  })
+}
+
+/** The kernel takes so much with a program's start; above that no command runs, and none says why. */
+function assertSize(resolved: readonly (readonly [string, Resolution])[]): void {
+  const bytes = resolved.reduce((sum, [name, { value }]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + 2, 0)
+  if (bytes <= LIMITS.environmentBytes) return
+  const largest = [...resolved].sort(([, a], [, b]) => b.value.length - a.value.length).slice(0, 3)
+  throw new ShiplockError(
+    'CONFIG_INVALID',
+    `the variables have ${formatBytes(bytes)} together, more than ${formatBytes(LIMITS.environmentBytes)}`,
+    {
+      hint: `Remove some, or put large contents into files; the largest: ${largest.map(([name]) => name).join(', ')}.`,
+      details: { bytes, bytesMax: LIMITS.environmentBytes },
+    },
+  )
 }
 
 /** The value that resolves to exactly this text, whatever it holds. */
@@ -80,6 +124,11 @@ class Resolver {
   constructor(texts: ReadonlyMap<string, string>, builtins: ReadonlyMap<string, string>) {
     this.#texts = texts
     this.#builtins = builtins
+  }
+
+  /** After a refusal: what was being resolved is not any more. */
+  forget(): void {
+    this.#open.length = 0
   }
 
   resolve(name: string): Resolution {
@@ -110,10 +159,12 @@ class Resolver {
     if (reference === name) throw unresolved(name, reference, `refers to itself by ${token}; give the other value a name of its own`)
     if (this.#open.includes(reference)) {
       const circle = [...this.#open.slice(this.#open.indexOf(reference)), reference]
-      throw unresolved(name, reference, `refers to itself in a circle: ${circle.join(' → ')}`)
+      throw unresolved(name, reference, `refers to itself in a circle: ${circle.join(' → ')}`, { circle })
     }
     if (this.#texts.has(reference) || this.#builtins.has(reference)) return this.resolve(reference)
-    throw unresolved(name, reference, `refers to ${printable(token.slice(0, LIMITS.variableNameLength))}, ${whyUnknown(reference)}`)
+    const shown = printable(token.slice(0, LIMITS.variableNameLength))
+    const hint = `Set it, or correct the reference; where the value holds ${shown} as it is, write $${shown} (\`--literal\` of \`secret set\` and \`env import\` does).`
+    throw unresolved(name, reference, `refers to ${shown}, ${whyUnknown(reference)}`, {}, hint)
   }
 }
 
@@ -124,8 +175,18 @@ function whyUnknown(reference: string): string {
   return 'which is not set in this project, environment, service or configuration file'
 }
 
-function unresolved(variable: string, reference: string | null, what: string): ShiplockError {
-  return new ShiplockError('VARIABLE_UNRESOLVED', `the variable ${variable} ${what}`, { details: { variable, reference } })
+function unresolved(
+  variable: string,
+  reference: string | null,
+  what: string,
+  more: Readonly<Record<string, unknown>> = {},
+  hint?: string,
+): ShiplockError {
+  const message = `the variable ${variable} ${what}`
+  return new ShiplockError('VARIABLE_UNRESOLVED', message, {
+    details: { variable, reference, ...more },
+    ...(hint === undefined ? {} : { hint }),
+  })
 }
 
 function invert(resolved: readonly (readonly [string, Resolution])[]): Readonly<Record<string, readonly string[]>> {

@@ -13,7 +13,7 @@ import { CreateRollback, RollbackPlan } from './rollback.ts'
 import type { RouteSpec } from './route.ts'
 import { Scan } from './scan.ts'
 import { SECRET_ROUTES } from './secret-routes.ts'
-import { Health, ServerView, SetVariables, Upload, Variable, variableName } from './server.ts'
+import { Health, ServerView, SetVariables, Upload, Variable, VariableValue, variableName } from './server.ts'
 import { ScaleService, Service, ServiceDetail } from './service.ts'
 import { WEBHOOK_ROUTES } from './webhook-routes.ts'
 
@@ -315,6 +315,16 @@ export const ROUTES = {
     summary: 'Names and scopes of variables, never their values',
     query: z.strictObject({ ...scope, service: serviceName.optional() }),
     response: page(Variable),
+    status: 200,
+  },
+  showVariables: {
+    method: 'get',
+    path: '/v1/variable-values',
+    tag: 'variables',
+    needs: { verb: 'secrets', within: 'visible' },
+    summary: 'Values of plain variables, for who may set them; never those of secrets',
+    query: z.strictObject({ ...scope, service: serviceName.optional() }),
+    response: page(VariableValue),
     status: 200,
   },
   setVariables: {

@@ -67,6 +67,18 @@ export const Variable = z
   .meta({ id: 'Variable', description: 'The value is never told.' })
 export type Variable = z.infer<typeof Variable>
 
+export const VariableValue = z
+  .strictObject({
+    name: z.string(),
+    project: z.string(),
+    environment: z.string().nullable(),
+    service: z.string().nullable(),
+    secret: z.boolean(),
+    value: z.string().nullable().meta({ description: 'As it was set, references and all; null for a secret.' }),
+  })
+  .meta({ id: 'VariableValue' })
+export type VariableValue = z.infer<typeof VariableValue>
+
 export const SetVariables = z
   .strictObject({
     project: name.optional(),

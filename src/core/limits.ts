@@ -271,6 +271,8 @@ export const LIMITS = {
   configBytes: 256 * KiB,
   variableNameLength: 128,
   variableValueBytes: 64 * KiB,
+  /** Of all variables of an instance or build together: the kernel takes 2 MiB with the arguments. */
+  environmentBytes: 1 * MiB,
   instances: 10,
   variables: 1000,
   services: 100,

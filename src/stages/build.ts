@@ -15,6 +15,8 @@ export const build: Stage = {
   async run(context) {
     context.crashPoint('build.before')
     const builder = builderOf(context)
+    // What its instances would lack is told now, not after the build.
+    await context.variables()
     const request = await requestOf(context)
     const buildKey = await builder.buildKey(request)
     const same = context.deployment.options.rebuild ? null : await context.findRelease(buildKey)

@@ -203,6 +203,24 @@ describe('variables', () => {
     })
   })
 
+  test('I8: plain values are shown where asked for, those of secrets never', async () => {
+    await api.call('PUT', '/v1/variables', { project: 'shown', variables: { LEVEL: 'info ${X}' } })
+    await api.call('PUT', '/v1/variables', { project: 'shown', secret: true, variables: { TOKEN: 'hunter2-hunter2' } })
+    const { body } = await api.call('GET', '/v1/variable-values?project=shown')
+    expect(body.items.map(({ name, value }: { name: string; value: string }) => [name, value])).toEqual([
+      ['LEVEL', 'info ${X}'],
+      ['TOKEN', null],
+    ])
+  })
+
+  test('I12: more than a program can be started with is refused with its size, and nothing is set', async () => {
+    const large = (from: number) => Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`V${from + n}`, 'x'.repeat(60_000)]))
+    expect((await api.call('PUT', '/v1/variables', { project: 'large', variables: large(0) })).status).toBe(200)
+    const refused = await api.call('PUT', '/v1/variables', { project: 'large', variables: large(9) })
+    expect(refused.body).toMatchObject({ code: 'INPUT_INVALID', message: expect.stringContaining('would have 1.0 MiB together') })
+    expect((await api.call('GET', '/v1/variables?project=large')).body.items).toHaveLength(9)
+  })
+
   test('each scope is its own: set, shown and removed exactly there', async () => {
     const scope = { project: 'vars', environment: 'staging', service: 'api' }
     await api.call('PUT', '/v1/variables', { project: 'vars', variables: { LEVEL: 'info' } })

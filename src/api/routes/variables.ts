@@ -2,11 +2,12 @@ import { variableNameProblem } from '../../config/variable-name.ts'
 import type { Variable } from '../../contract/server.ts'
 import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { formatBytes } from '../../domain/format-bytes.ts'
 import { listVariables, setVariables, unsetVariable, type VariableRecord } from '../../store/sql/variables.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Handlers } from '../route-context.ts'
 
-export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unsetVariable'> = {
+export const variableHandlers: Handlers<'listVariables' | 'showVariables' | 'setVariables' | 'unsetVariable'> = {
   listVariables: async ({ query }, { dependencies }) => {
     const items = await listVariables(dependencies.database, {
       project: query.project ?? dependencies.defaults.project,
@@ -14,6 +15,16 @@ export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unse
       service: query.service,
     })
     return { items: items.map((one) => viewOf(one, dependencies)), next: null }
+  },
+
+  showVariables: async ({ query }, { dependencies }) => {
+    const scope = { project: query.project ?? dependencies.defaults.project, environment: query.environment, service: query.service }
+    const items = (await listVariables(dependencies.database, scope)).map(
+      ({ name, project, environment, service, secret, sealedValue }) => {
+        return { name, project, environment, service, secret, value: secret ? null : dependencies.open(sealedValue) }
+      },
+    )
+    return { items, next: null }
   },
 
   setVariables: ({ body }, { dependencies, once, tell, actor }) => {
@@ -27,6 +38,7 @@ export const variableHandlers: Handlers<'listVariables' | 'setVariables' | 'unse
     return once(async (tx) => {
       await setVariables(tx, scope, sealed, actor.name)
       const all = await listVariables(tx, { project: scope.project, environment: undefined, service: undefined })
+      assertSize(all, scope, dependencies)
       const items = all.filter((one) => names.has(one.name) && one.environment === scope.environment && one.service === scope.service)
       return { items: items.map((one) => viewOf(one, dependencies)), next: null }
     })
@@ -62,4 +74,27 @@ function assertVariable(name: string, value: string): void {
   if (Buffer.byteLength(value) > LIMITS.variableValueBytes) {
     throw new ShiplockError('INPUT_INVALID', `body.variables.${name}: is larger than ${LIMITS.variableValueBytes} bytes`)
   }
+}
+
+/** Above that no program starts. Of a scope with everything wider, as a deployment there gets it; what the configuration file adds is not known here. */
+function assertSize(
+  all: readonly VariableRecord[],
+  { environment, service }: Pick<VariableRecord, 'environment' | 'service'>,
+  { open }: ApiDependencies,
+): void {
+  const bytesOf = new Map<string, number>()
+  for (const one of all) {
+    const counts = (one.environment === null || one.environment === environment) && (one.service === null || one.service === service)
+    if (counts) bytesOf.set(one.name, Buffer.byteLength(one.name) + Buffer.byteLength(open(one.sealedValue)) + 2)
+  }
+  const bytes = [...bytesOf.values()].reduce((sum, one) => sum + one, 0)
+  if (bytes <= LIMITS.environmentBytes) return
+  throw new ShiplockError(
+    'INPUT_INVALID',
+    `the variables would have ${formatBytes(bytes)} together, more than the ${formatBytes(LIMITS.environmentBytes)} that a program can be started with`,
+    {
+      hint: 'Nothing was set. Put large contents into files of the project, or leave some out.',
+      details: { bytes, bytesMax: LIMITS.environmentBytes },
+    },
+  )
 }

@@ -1,9 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { effectsOf } from '../../config/variable-effects.ts'
+import { escapeReferences } from '../../config/variables.ts'
 import type { Variable } from '../../contract/server.ts'
+import { decodeExactly } from '../../core/decode-exactly.ts'
 import { EXIT_CODES, ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
+import type { Client } from '../client.ts'
 import type { CliContext, CommonOptions } from '../context.ts'
 import { parseDotenv } from '../dotenv.ts'
 import { formatAgo } from '../format.ts'
@@ -17,6 +21,10 @@ export interface EnvOptions extends CommonOptions {
   readonly file?: string
   /** `secret set`: take the value from the environment of this command. */
   readonly fromEnv?: boolean
+  /** `${NAME}` in a value is that text, not a reference. */
+  readonly literal?: boolean
+  /** `env list`: with the values of plain variables. */
+  readonly show?: boolean
 }
 
 /** The API takes so many in one request. */
@@ -26,6 +34,7 @@ const VARIABLES_PER_CALL = 200
 export async function envList(options: EnvOptions, { connect, terminal }: CliContext): Promise<number> {
   const { client } = await connect()
   const { project, environment, service } = options
+  if (options.show === true) return showValues(options, client, terminal)
   const page = await client.call('listVariables', { query: { project, environment, service } })
   const items = page.items.filter((one) => options.secret !== true || one.secret)
   if (terminal.isJson) terminal.json({ variables: items })
@@ -47,6 +56,19 @@ export async function envList(options: EnvOptions, { connect, terminal }: CliCon
     winners === null || winners.get(variable.name) === variable ? '' : 'overridden',
   ])
   for (const line of table(['NAME', 'SCOPE', 'SERVICE', '', 'FINGERPRINT', 'SET', ''], rows, terminal.colors.dim)) terminal.print(line)
+  return EXIT_CODES.ok
+}
+
+async function showValues({ project, environment, service }: EnvOptions, client: Client, terminal: Terminal): Promise<number> {
+  const { items } = await client.call('showVariables', { query: { project, environment, service } })
+  if (terminal.isJson) terminal.json({ variables: items })
+  const rows = items.map((one) => [
+    one.name,
+    `${one.project}${one.environment === null ? '' : `/${one.environment}`}`,
+    one.service ?? 'all services',
+    one.value === null ? terminal.colors.dim('secret') : printable(one.value),
+  ])
+  for (const line of table(['NAME', 'SCOPE', 'SERVICE', 'VALUE'], rows, terminal.colors.dim)) terminal.print(line)
   return EXIT_CODES.ok
 }
 
@@ -116,7 +138,10 @@ async function secretValue(
     options.file === undefined
       ? await terminal.readSecret(`${printable(name)}: `, signal)
       : await readText(resolve(workingDirectory, options.file), options.file)
-  const value = text.replace(/\r?\n$/, '')
+  // What `echo` or a file's end adds to one line is not meant; what has several, or stands in a file that was named, is taken byte by byte.
+  const value = options.file === undefined && /^[^\n]*\n$/.test(text) ? text.replace(/\r?\n$/, '') : text
+  if (options.file !== undefined && /^[^\n]+\n$/.test(text))
+    terminal.error(`${terminal.colors.yellow('!')} ${printable(name)} ends with a line break, as ${printable(options.file)} does`)
   if (value === '') throw new ShiplockError('INPUT_INVALID', `no value was given for ${printable(name)}`)
   return value
 }
@@ -125,21 +150,21 @@ async function secretValue(
 export async function envImport(file: string, options: EnvOptions, context: CliContext): Promise<number> {
   const { terminal, signal, workingDirectory } = context
   const text = file === '-' ? await terminal.readSecret('', signal) : await readText(resolve(workingDirectory, file), file)
-  const variables = parseDotenv(text, file)
-  if (variables.size === 0) throw new ShiplockError('INPUT_INVALID', `${printable(file)} sets nothing`)
-  return save(variables, options, context)
+  const { values, leftOut } = parseDotenv(text, file)
+  for (const line of leftOut) terminal.error(`${terminal.colors.yellow('!')} left out: ${line}`)
+  if (values.size === 0) throw new ShiplockError('INPUT_INVALID', `${printable(file)} sets nothing`)
+  return save(values, options, context)
 }
 
 async function readText(path: string, named: string): Promise<string> {
-  try {
-    const bytes = await readFile(path)
-    if (bytes.length <= LIMITS.dotenvBytes) return bytes.toString('utf8')
-  } catch (error) {
+  const bytes = await readFile(path).catch((error: unknown) => {
     throw new ShiplockError('INPUT_INVALID', `${printable(named)} can't be read: ${(error as NodeJS.ErrnoException).code}`, {
       cause: error,
     })
-  }
-  throw new ShiplockError('INPUT_INVALID', `${printable(named)} is larger than ${LIMITS.dotenvBytes} bytes`)
+  })
+  if (bytes.length > LIMITS.dotenvBytes)
+    throw new ShiplockError('INPUT_INVALID', `${printable(named)} is larger than ${LIMITS.dotenvBytes} bytes`)
+  return decodeExactly(bytes, printable(named))
 }
 
 async function save(variables: ReadonlyMap<string, string>, options: EnvOptions, { connect, terminal }: CliContext): Promise<number> {
@@ -152,7 +177,7 @@ async function save(variables: ReadonlyMap<string, string>, options: EnvOptions,
     secret: options.secret === true,
     ...(options.forPreviews === true ? { forPreviews: true } : {}),
   }
-  const pairs = [...variables]
+  const pairs = [...variables].map(([name, value]) => [name, options.literal === true ? escapeReferences(value) : value] as const)
   const items: Variable[] = []
   for (let at = 0; at < pairs.length; at += VARIABLES_PER_CALL) {
     const body = { ...scope, variables: Object.fromEntries(pairs.slice(at, at + VARIABLES_PER_CALL)) }
@@ -161,6 +186,7 @@ async function save(variables: ReadonlyMap<string, string>, options: EnvOptions,
   if (terminal.isJson) terminal.json({ variables: items })
   for (const variable of items) terminal.print(`${terminal.colors.green('✔')} ${variable.name} set; it counts from the next deployment on`)
   warnOfShort(items, terminal)
+  for (const effect of effectsOf(pairs)) terminal.error(`${terminal.colors.yellow('!')} ${effect}`)
   return EXIT_CODES.ok
 }
 
