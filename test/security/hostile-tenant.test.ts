@@ -6,50 +6,26 @@ import type { RouteSpec } from '../../src/contract/route.ts'
 import { ROUTES } from '../../src/contract/routes.ts'
 import { rawTarGz } from '../support/archives.ts'
 import { eventually } from '../support/eventually.ts'
-import { Bystander, HostileWorld } from '../support/hostile-world.ts'
-import type { Outside } from '../support/outside.ts'
+import { COMMANDS, filled, reachOf } from '../support/hostile-commands.ts'
+import { HostileWorld, Watch } from '../support/hostile-world.ts'
 
 /**
  * A developer of one project who does what harm he can, by the API, by what he uploads, in builds and from within his app: the others are as they
  * were, in rows, routes, files and answers; they were served all the time, and he has seen nothing of theirs (I10, I13).
  */
 let world: HostileWorld
-let bystander: Bystander
-let before: Outside
-let lives: Readonly<Record<string, string>>
 
 beforeAll(async () => {
   // Small bounds, so that meeting them takes seconds.
   world = await HostileWorld.begin({ SHIPLOCK_INSTANCE_DISK_MB: '64', BUILD_TIMEOUT: '60s' })
-  const { deployment } = await world.deploy('evil', await world.appTree('evil', { run: { start: 'node app.mjs', memoryMb: 192 } }))
+  const { deployment } = await world.deploy('evil', await world.appTree('evil', { memoryMb: 192 }))
   expect(deployment?.error ?? null).toBeNull()
 })
 afterAll(() => world?.end())
 
 beforeEach(async () => {
-  await world.untilAtRest()
-  before = await world.outside()
-  lives = await world.lives()
-  bystander = new Bystander(world)
-  return async () => {
-    await world.untilAtRest()
-    await bystander.stop()
-    expect(bystander.failures).toEqual([])
-    expect(bystander.answers).toBeGreaterThan(0)
-    // Minutes where it fails; a busy machine takes its time.
-    expect(bystander.longestHealthMs).toBeLessThan(10_000)
-    const after = await world.outside()
-    expect(
-      [...after.rows].filter((row) => !before.rows.has(row)),
-      'rows of others that came or changed',
-    ).toEqual([])
-    expect(
-      [...before.rows].filter((row) => !after.rows.has(row)),
-      'rows of others that went',
-    ).toEqual([])
-    expect(after.real).toEqual(before.real)
-    expect(await world.lives(), 'processes and events of others').toEqual(lives)
-  }
+  const watch = await Watch.begin(world)
+  return () => watch.end()
 })
 
 describe('by the API', () => {
@@ -200,65 +176,9 @@ describe('by what he uploads', () => {
   })
 })
 
-/** What a shell of his is told to do, in builds and in the app. DATA = the server's directory, VICTIM = that of an instance of another project. */
-const COMMANDS: readonly [string, string][] = [
-  ['read the server’s files', 'cat DATA/admin-token DATA/secret-key DATA/edge/probe-token /etc/shadow; ls -laR DATA 2>&1 | head -200'],
-  ['read the files of others', 'ls -la VICTIM; cat VICTIM/* VICTIM/*/* VICTIM/*/*/*'],
-  [
-    'read what processes say of themselves',
-    "cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'; cat /proc/*/maps /proc/net/unix | head -500",
-  ],
-  [
-    'walk through the roots of other processes',
-    'for p in /proc/[0-9]*; do cat $p/root/DATA/admin-token $p/cwd/private.txt $p/root/etc/shadow; ls $p/fd; done',
-  ],
-  [
-    'search for secrets',
-    'find / -xdev -type f \\( -name admin-token -o -name secret-key -o -name "environment*" -o -name private.txt -o -name "*.key" \\) -exec cat {} + | head -c 1000000',
-  ],
-  [
-    'talk to sockets of the server',
-    socketsOf(['DATA/edge/control.sock', 'DATA/postgres/run/.s.PGSQL.5432', '/var/run/docker.sock', '/run/docker.sock']),
-  ],
-  [
-    'become somebody else',
-    'id; unshare -Urmn id; unshare -m true; chroot / id; mount -t tmpfs x /mnt; mknod /tmp/disk b 8 0; nsenter -t 1 -a id; su -c id; sudo -n id',
-  ],
-  [
-    'change the server’s files',
-    'echo x > DATA/hostile; rm -rf DATA/edge DATA/instances VICTIM; touch /tmp/hostile /var/tmp/hostile /dev/shm/hostile',
-  ],
-  [
-    'plant links in his own place',
-    'ln -sf DATA/admin-token token; ln -sf / everything; ln DATA/admin-token hard; cp -r /proc/1/root/etc copied; cat token hard',
-  ],
-  [
-    'end everything he can see',
-    'for p in /proc/[0-9]*; do n=${p#/proc/}; [ $n -gt 2 ] && [ $n != $$ ] && kill -STOP $n; kill -CONT $n; done 2>/dev/null; kill -9 $(pgrep -f shiplock) $(pgrep -f story-app); true',
-  ],
-]
-
-function socketsOf(paths: readonly string[]): string {
-  const program = `for (const path of ${JSON.stringify(paths)}) require('net').connect(path).on('connect', function () { console.log('REACHED ' + path); this.end() }).on('error', (e) => console.log(path, e.code))`
-  return `node -e '${program.replaceAll("'", '"')}'`
-}
-
-/** A command that tries the instances of all others, and these places. */
-async function reachOf(places: readonly { readonly host: string; readonly port: number }[]): Promise<string> {
-  const instances = await world.addresses()
-  expect(instances.length).toBeGreaterThan(3)
-  const program = `for (const { host, port } of ${JSON.stringify([...places, ...instances])}) require("net").connect({ host, port, timeout: 3000 }).on("connect", function () { console.log("REACHED", host, port); this.destroy() }).on("timeout", function () { this.destroy() }).on("error", (e) => console.log(host, port, e.code))`
-  return `node -e '${program}'`
-}
-
-const filled = (command: string) =>
-  command
-    .replaceAll('DATA', world.server.dataDirectory)
-    .replaceAll('VICTIM', world.instanceDirectories().find((path) => !path.includes('evil')) ?? '/nowhere')
-
 describe('from within his app', () => {
   test.each(COMMANDS)('I10, I13: to %s', async (_name, command) => {
-    const said = await world.inside(filled(command))
+    const said = await world.inside(filled(command, world))
     expect(said).toMatch(/ended with|socket hang up|ECONNRESET|502/)
     expect(world.seenIn(said)).toEqual([])
     expect(said).not.toMatch(/REACHED/)
@@ -268,7 +188,7 @@ describe('from within his app', () => {
   test('I15: the API, the database and the instances of others are out of his reach', async () => {
     const { hostname, port } = new URL(world.server.apiUrl)
     const said = await world.inside(
-      await reachOf([
+      await reachOf(world, [
         { host: hostname, port: Number(port) },
         { host: '127.0.0.1', port: world.server.edgePort },
       ]),
@@ -282,7 +202,7 @@ describe('from within his app', () => {
     await world.inside(`node -e 'const held = []; for (;;) held.push(Buffer.alloc(16777216, 1))'`)
     await world.inside('yes hostile | head -c 60000000 > /proc/1/fd/1; yes hostile | head -c 60000000')
     // Whatever is left of it goes with the instance.
-    const { deployment } = await world.deploy('evil', await world.appTree('evil', { run: { start: 'node app.mjs', env: { AGAIN: '1' } } }))
+    const { deployment } = await world.deploy('evil', await world.appTree('evil', { env: { AGAIN: '1' } }))
     expect(deployment?.error ?? null).toBeNull()
   })
 
@@ -319,11 +239,11 @@ describe('in his builds', () => {
   test('I10, I13: the same commands, and a process that means to stay', async () => {
     // All but the one that would stop its own shell, and with it the build.
     const commands = [
-      ...COMMANDS.slice(0, -1).map(([, command]) => `(${filled(command)}) 2>&1 || true`),
-      await reachOf([]),
+      ...COMMANDS.slice(0, -1).map(([, command]) => `(${filled(command, world)}) 2>&1 || true`),
+      await reachOf(world, []),
       'setsid sleep 7531 & true',
     ]
-    const archive = await world.appTree('built', { build: { buildCommands: commands, deployFiles: ['./app.mjs', './shiplock.yaml'] } })
+    const archive = await world.appTree('built', {}, { build: { buildCommands: commands, deployFiles: ['./app.mjs', './shiplock.yaml'] } })
     const { deployment } = await world.deploy('built', archive)
     expect(deployment?.error ?? null).toBeNull()
     if (deployment === null) throw new Error('nothing was deployed')
@@ -338,7 +258,7 @@ describe('in his builds', () => {
     const bomb = '(f() { f | f & }; f) >/dev/null 2>&1; sleep 1; exit 3'
     const { deployment } = await world.deploy(
       'built',
-      await world.appTree('built', { build: { buildCommands: [bomb], deployFiles: ['./'] } }),
+      await world.appTree('built', {}, { build: { buildCommands: [bomb], deployFiles: ['./'] } }),
     )
     expect(deployment).toMatchObject({ status: 'failed' })
   })

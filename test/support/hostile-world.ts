@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import { stringify } from 'yaml'
 import type { Deployment } from '../../src/contract/deployment.ts'
 import { silentLogger } from '../../src/core/log.ts'
@@ -180,13 +181,17 @@ export class HostileWorld {
   }
 
   /** The app that runs what it is told. */
-  async appTree(service: string, more: Readonly<Record<string, unknown>> = {}): Promise<Blob> {
+  async appTree(
+    service: string,
+    run: Readonly<Record<string, unknown>> & { readonly env?: Readonly<Record<string, string>> } = {},
+    more: Readonly<Record<string, unknown>> = {},
+  ): Promise<Blob> {
     const directory = join(this.story.directory, `app-${++this.#trees}`)
     mkdirSync(directory)
     copyFileSync(APP, join(directory, 'app.mjs'))
     const config = {
       build: { deployFiles: ['./'] },
-      run: { start: 'node app.mjs', ...(this.#isContainers ? { env: { LISTEN: '0.0.0.0' } } : {}) },
+      run: { start: 'node app.mjs', ...run, env: { ...run.env, ...(this.#isContainers ? { LISTEN: '0.0.0.0' } : {}) } },
       deploy: {
         bake: 0,
         drainTimeout: '1s',
@@ -241,8 +246,49 @@ export class HostileWorld {
   }
 }
 
+/** What an attack is measured by: the others are as they were, and were served all the time. */
+export class Watch {
+  readonly #world: HostileWorld
+  readonly #before: Outside
+  readonly #lives: Readonly<Record<string, string>>
+  readonly #bystander: Bystander
+
+  private constructor(world: HostileWorld, before: Outside, lives: Readonly<Record<string, string>>) {
+    this.#world = world
+    this.#before = before
+    this.#lives = lives
+    this.#bystander = new Bystander(world)
+  }
+
+  static async begin(world: HostileWorld): Promise<Watch> {
+    await world.untilAtRest()
+    return new Watch(world, await world.outside(), await world.lives())
+  }
+
+  async end(): Promise<void> {
+    const before = this.#before
+    await this.#world.untilAtRest()
+    await this.#bystander.stop()
+    expect(this.#bystander.failures).toEqual([])
+    expect(this.#bystander.answers).toBeGreaterThan(0)
+    // Minutes where it fails; a busy machine takes its time.
+    expect(this.#bystander.longestHealthMs).toBeLessThan(10_000)
+    const after = await this.#world.outside()
+    expect(
+      [...after.rows].filter((row) => !before.rows.has(row)),
+      'rows of others that came or changed',
+    ).toEqual([])
+    expect(
+      [...before.rows].filter((row) => !after.rows.has(row)),
+      'rows of others that went',
+    ).toEqual([])
+    expect(after.real).toEqual(before.real)
+    expect(await this.#world.lives(), 'processes and events of others').toEqual(this.#lives)
+  }
+}
+
 /** Watches from outside, all the time, that server and others answer. */
-export class Bystander {
+class Bystander {
   readonly #world: HostileWorld
   readonly #watching: Promise<unknown>
   #isOver = false
