@@ -6,6 +6,7 @@ import { redactAll, redactLines } from '../core/redact.ts'
 import type { DeploymentError, Instance, ProbeAttempt, Verdict } from '../domain/deployment.ts'
 import { STAGES } from '../domain/deployment-machine.ts'
 import { makerOf } from '../domain/ids.ts'
+import { startFailureHint } from '../domain/start-failure.ts'
 import { logTailOf } from '../stages/instance-labels.ts'
 import { isAdopted } from '../stages/launch.ts'
 import { STAGE } from '../stages/pipeline.ts'
@@ -115,12 +116,20 @@ async function explain(dependencies: EngineDependencies, work: Work, error: Ship
   return {
     code: error.code,
     message,
-    hint: error.hint,
+    hint: hintOf(error, tails),
     stage: work.deployment.stage,
     logTail: [...rest, ...redactLines(tails, work.redact)].slice(-LIMITS.errorLogTailLines),
     attempts: redactAll((details.attempts ?? []).slice(-LIMITS.probeAttemptsKept), work.redact),
   }
 }
+
+/** The hint of a code is the same for every failure; the last lines often say which one it is. */
+function hintOf(error: ShiplockError, tail: readonly string[]): string {
+  if (!START_CODES.has(error.code)) return error.hint
+  const exitCode = /exit code (\d+)/.exec(error.message)?.[1]
+  return startFailureHint({ exitCode: exitCode === undefined ? null : Number(exitCode), tail }) ?? error.hint
+}
+const START_CODES: ReadonlySet<string> = new Set(['LAUNCH_FAILED', 'NOT_READY', 'RELEASE_COMMAND_FAILED'])
 
 async function lastLines(dependencies: EngineDependencies, work: Work): Promise<string[]> {
   const perInstance = await Promise.all(work.instances.map((instance) => logTailOf(dependencies, instance.id, LIMITS.errorLogTailLines)))

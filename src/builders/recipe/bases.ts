@@ -18,6 +18,8 @@ export interface BaseDefinition {
   readonly version: string
   /** null = needs nothing on the host. */
   readonly toolchain: Toolchain | null
+  /** How it comes to a host without it, as the end of a sentence. */
+  readonly install?: string
 }
 
 const hub = (name: string) => `docker.io/library/${name}`
@@ -42,12 +44,14 @@ export const BASES: Readonly<Record<string, BaseDefinition>> = {
     alpineImage: 'docker.io/oven/bun:{v}-alpine',
     version: '1',
     toolchain: { argv: ['bun', '--version'], version: /^(\d[\d.]*)/ },
+    install: 'npm install --global bun',
   },
   deno: {
     image: 'docker.io/denoland/deno:{v}',
     alpineImage: 'docker.io/denoland/deno:alpine-{v}',
     version: '2.1.4',
     toolchain: { argv: ['deno', '--version'], version: /^deno (\d[\d.]*)/ },
+    install: 'npm install --global deno',
   },
   python: {
     aliases: ['python3'],
@@ -55,13 +59,19 @@ export const BASES: Readonly<Record<string, BaseDefinition>> = {
     alpineImage: hub('python:{v}-alpine'),
     version: '3.12',
     toolchain: { argv: ['python3', '--version'], version: /^Python (\d[\d.]*)/ },
+    install: 'apt-get install python3 python3-pip python3-venv',
   },
   go: {
     aliases: ['golang'],
     image: hub('golang:{v}'),
     alpineImage: hub('golang:{v}-alpine'),
     version: '1',
-    toolchain: { argv: ['go', 'version'], version: /go(\d[\d.]*)/, places: ['/usr/local/go/bin', '/usr/lib/go/bin'] },
+    toolchain: {
+      argv: ['go', 'version'],
+      version: /go(\d[\d.]*)/,
+      places: ['/usr/local/go/bin', '/usr/lib/go/bin', '/snap/go/current/bin', '/opt/go/bin'],
+    },
+    install: 'apt-get install golang-go, or the newest from https://go.dev/dl in /usr/local/go',
   },
   php: {
     aliases: ['php-nginx', 'php-apache'],
@@ -69,36 +79,42 @@ export const BASES: Readonly<Record<string, BaseDefinition>> = {
     alpineImage: hub('php:{v}-cli-alpine'),
     version: '8.3',
     toolchain: { argv: ['php', '--version'], version: /^PHP (\d[\d.]*)/ },
+    install: 'apt-get install php-cli composer',
   },
   ruby: {
     image: hub('ruby:{v}'),
     alpineImage: hub('ruby:{v}-alpine'),
     version: '3.3',
     toolchain: { argv: ['ruby', '--version'], version: /^ruby (\d[\d.]*)/ },
+    install: 'apt-get install ruby-full build-essential',
   },
   rust: {
     image: hub('rust:{v}'),
     alpineImage: hub('rust:{v}-alpine'),
     version: '1',
     toolchain: { argv: ['rustc', '--version'], version: /^rustc (\d[\d.]*)/ },
+    install: 'apt-get install cargo, or the newest from https://rustup.rs',
   },
   java: {
     image: hub('eclipse-temurin:{v}-jdk'),
     alpineImage: hub('eclipse-temurin:{v}-jdk-alpine'),
     version: '21',
     toolchain: { argv: ['java', '-version'], version: /version "(\d[\d.]*)/ },
+    install: 'apt-get install default-jdk-headless',
   },
   dotnet: {
     image: 'mcr.microsoft.com/dotnet/sdk:{v}',
     alpineImage: 'mcr.microsoft.com/dotnet/sdk:{v}-alpine',
     version: '8.0',
     toolchain: { argv: ['dotnet', '--version'], version: /^(\d[\d.]*)/, places: ['/usr/share/dotnet'] },
+    install: 'https://dot.net/download, in /usr/share/dotnet',
   },
   elixir: {
     image: hub('elixir:{v}'),
     alpineImage: hub('elixir:{v}-alpine'),
     version: '1.17',
     toolchain: { argv: ['elixir', '--version'], version: /Elixir (\d[\d.]*)/ },
+    install: 'apt-get install elixir',
   },
   static: { aliases: ['none'], image: hub('alpine:{v}'), version: '3', toolchain: null },
   ubuntu: system('ubuntu', '24.04'),

@@ -25,7 +25,7 @@ function lookedFor(name: string, toolchain: Toolchain | null): string {
 }
 
 function causesTable(): string {
-  const rows = CAUSES.map(({ cause, suggestion }) => [cause.replace(/(\$\d)+/g, '…'), suggestion])
+  const rows = CAUSES.map(({ cause, suggestion }) => [cause.replace(/(\$\d)+/g, '…'), suggestion.replace(/(\$\d)+/g, '…')])
   return table(['Cause', 'Suggestion'], rows)
 }
 

@@ -49,6 +49,26 @@ test.each([
   ['npm error code EBADENGINE', 'a package wants another version of Node.js'],
   ['npm error self-signed certificate in certificate chain', 'a TLS certificate is signed by nobody whom the build trusts'],
   ['npm error code E401', 'a registry or repository refused access'],
+  [
+    'ERROR: Ignored the following versions that require a different python version: 6.0 Requires-Python >=3.12; 6.0.1 Requires-Python >=3.12',
+    'a package needs Python >=3.12, and the Python of this host is another',
+  ],
+  [
+    "ERROR: Package 'x' requires a different Python: 3.11.7 not in '>=3.13'",
+    'a package needs Python >=3.13, and the Python of this host is another',
+  ],
+  ['/usr/bin/python3: No module named pip', 'the Python of this host has no pip'],
+  ['/usr/bin/python3: No module named gunicorn', 'the Python module gunicorn is not there'],
+  [
+    "error: Multiple top-level packages discovered in a flat-layout: ['agents', 'config'].",
+    "setuptools does not know which of the directories are the package: ['agents', 'config'].",
+  ],
+  ['/bin/sh: 1: composer: not found', 'the command composer is not there'],
+  ['go: go.mod requires go >= 1.27 (running go 1.26.8; GOTOOLCHAIN=local)', 'go.mod asks for Go 1.27, and this host has an older one'],
+  ['cgo: C compiler "gcc" not found: exec: "gcc": executable file not found in $PATH', 'the C compiler gcc is not there'],
+  ['    - Root composer.json requires PHP extension ext-mbstring * but it is missing', 'the PHP of this host has no extension mbstring'],
+  ["KeyError: 'SECRET_KEY'", 'the build needs the variable SECRET_KEY'],
+  ['Error: pg_config executable not found.', 'psycopg2 is built from source, and PostgreSQL’s headers are not there'],
   ['/bin/sh: 1: Cannot fork', 'the build may not start more processes'],
 ])('%s', (line, cause) => {
   expect(findFailureCause(failure(['some output', line, 'more output']))?.cause).toBe(cause)

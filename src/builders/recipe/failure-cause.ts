@@ -22,6 +22,38 @@ export interface CauseRow {
   readonly suggestion: string
 }
 
+/** Programs that builds of other languages call, and what brings each to the server. */
+const PROGRAMS: readonly { readonly programs: string; readonly suggestion: string }[] = [
+  { programs: 'composer', suggestion: 'Install it on the server: apt-get install composer php-cli.' },
+  { programs: 'php', suggestion: 'Set build.base: php, and install it on the server: apt-get install php-cli.' },
+  {
+    programs: 'bundle|gem|ruby',
+    suggestion: 'Set build.base: ruby, and install it on the server: apt-get install ruby-full build-essential.',
+  },
+  { programs: 'mvn', suggestion: 'Install it on the server (apt-get install maven), or commit the Maven wrapper (mvn wrapper:wrapper).' },
+  { programs: 'gradle', suggestion: 'Commit the Gradle wrapper (gradle wrapper), which brings Gradle itself.' },
+  { programs: 'java|javac', suggestion: 'Set build.base: java, and install it on the server: apt-get install default-jdk-headless.' },
+  {
+    programs: 'cargo|rustc',
+    suggestion: 'Set build.base: rust, and install it on the server: https://rustup.rs, or apt-get install cargo.',
+  },
+  {
+    programs: 'go',
+    suggestion: 'Set build.base: go, and install it on the server in /usr/local/go (https://go.dev/dl), or apt-get install golang-go.',
+  },
+  { programs: 'python', suggestion: 'This host has Python as python3: call it by that name.' },
+  {
+    programs: 'pip|pip3',
+    suggestion: 'Call it as `python3 -m pip`; where that is not there, install it on the server: apt-get install python3-pip.',
+  },
+  {
+    programs: 'uv|poetry|pdm|pipenv',
+    suggestion: 'Install it first, in build.prepareCommands: python3 -m pip install --user --break-system-packages and its name.',
+  },
+  { programs: 'deno', suggestion: 'Set build.base: deno, and install it on the server: npm install --global deno.' },
+  { programs: 'make|gcc|cc|g\\+\\+', suggestion: 'Install it on the server: apt-get install build-essential.' },
+]
+
 /** Specific before general; the first row that matches any line of the tail wins. Wording of npm 10, Node 20 to 24, CPython 3.11, git 2, dash, bash, Go 1.22. */
 export const CAUSES: readonly CauseRow[] = [
   {
@@ -56,6 +88,68 @@ export const CAUSES: readonly CauseRow[] = [
     suggestion: 'Check its name and version in package.json; for a private package set the registry and its token in build.env.',
   },
   {
+    pattern: /different python version: \S+ Requires-Python ([^;\s]+)|requires a different Python: \S+ not in '([^']+)'/,
+    cause: 'a package needs Python $1$2, and the Python of this host is another',
+    suggestion:
+      'Install that Python on the server as python3 (apt, pyenv, mise), or ask for a version of the package that fits in the requirements.',
+  },
+  {
+    pattern: /No module named '?(pip|ensurepip|venv)'?$/,
+    cause: 'the Python of this host has no $1',
+    suggestion: 'Install it on the server: apt-get install python3-pip python3-venv.',
+  },
+  {
+    pattern: /Multiple top-level (?:packages|modules) discovered in a flat-layout: (.{1,80})/,
+    cause: 'setuptools does not know which of the directories are the package: $1',
+    suggestion: 'Name them in pyproject.toml ([tool.setuptools] packages = […]), or list the dependencies in a requirements.txt.',
+  },
+  {
+    pattern:
+      /pyproject\.toml changed significantly since poetry\.lock|lockfile at `uv\.lock` needs to be updated|poetry\.lock is not up to date/,
+    cause: 'the lock file does not fit pyproject.toml',
+    suggestion: 'Run `poetry lock` or `uv lock`, commit the lock file, deploy again.',
+  },
+  {
+    pattern: /pg_config executable not found/,
+    cause: 'psycopg2 is built from source, and PostgreSQL’s headers are not there',
+    suggestion: 'Name psycopg2-binary in the requirements, or install libpq-dev on the server (apt-get install libpq-dev gcc python3-dev).',
+  },
+  {
+    pattern: /requires (?:PHP extension )?ext-(\w+)/,
+    cause: 'the PHP of this host has no extension $1',
+    suggestion: 'Install it on the server: apt-get install php-$1.',
+  },
+  {
+    pattern: /Your Ruby version is (\S+), but your Gemfile specified (\S+)/,
+    cause: 'the Gemfile asks for Ruby $2, and this host has $1',
+    suggestion: 'Install that Ruby on the server (rbenv, mise), or loosen `ruby` in the Gemfile.',
+  },
+  {
+    pattern: /release version (\d+) not supported|invalid target release: (\d+)|requires at least JVM runtime version (\d+)/,
+    cause: 'the project asks for Java $1$2$3, and this host has an older one',
+    suggestion: 'Install it on the server (apt-get install openjdk-21-jdk-headless), or lower the version in the build file.',
+  },
+  {
+    pattern: /go\.mod requires go >= (\S+)|toolchain (?:go)?(\S+) not available|download go(\S+) for/,
+    cause: 'go.mod asks for Go $1$2$3, and this host has an older one',
+    suggestion: 'Install that Go on the server in /usr/local/go (https://go.dev/dl), or lower `go` in go.mod.',
+  },
+  {
+    pattern: /C compiler "?(\S+?)"? not found|linker `(\S+)` not found/,
+    cause: 'the C compiler $1$2 is not there',
+    suggestion: 'Install it on the server: apt-get install gcc libc6-dev.',
+  },
+  {
+    pattern: /requires rustc (\S+) or newer|is not supported by the following package/,
+    cause: 'a crate needs a newer Rust $1',
+    suggestion: 'Update it on the server: rustup update stable.',
+  },
+  {
+    pattern: /^KeyError: '([A-Z][A-Z0-9_]+)'|UndefinedValueError: ([A-Z][A-Z0-9_]+)|ImproperlyConfigured: Set the ([A-Z][A-Z0-9_]+)/,
+    cause: 'the build needs the variable $1$2$3',
+    suggestion: 'Set it for the project: shiplock env set $1$2$3=…, or shiplock secret set $1$2$3.',
+  },
+  {
     pattern: /No matching distribution found for (\S+)/,
     cause: 'there is no such Python package: $1',
     suggestion: 'Check its name and version in the requirements.',
@@ -83,7 +177,7 @@ export const CAUSES: readonly CauseRow[] = [
       'Add it to the dependencies, or run the install command before this one (with NODE_ENV=production npm leaves devDependencies out).',
   },
   {
-    pattern: /ModuleNotFoundError: No module named '([^']+)'/,
+    pattern: /(?:ModuleNotFoundError|python[\d.]*): No module named '?([^'\s]+)'?/,
     cause: 'the Python module $1 is not there',
     suggestion: 'Add it to the requirements and install them first.',
   },
@@ -129,6 +223,11 @@ export const CAUSES: readonly CauseRow[] = [
     cause: 'a network connection failed',
     suggestion: 'Try again; if it stays, check that the server may reach that host.',
   },
+  ...PROGRAMS.map(({ programs, suggestion }) => ({
+    pattern: new RegExp(`(?:^|[\\s:])(${programs}): (?:command )?not found`),
+    cause: 'the command $1 is not there',
+    suggestion,
+  })),
   {
     pattern: /(?:sh|bash|dash)?:? ?(?:line )?\d+: (?:\S+: )?([^\s:]+): (?:command )?not found|(?:^|\s)([^\s:]+): (?:command )?not found$/,
     cause: 'the command $1$2 is not there',
@@ -157,7 +256,9 @@ export function findFailureCause(failure: Failure): FailureCause | null {
   for (const { pattern, cause, suggestion } of CAUSES) {
     for (const line of failure.tail) {
       const match = pattern.exec(tellingPart(line))
-      if (match !== null) return { cause: cause.replace(/\$(\d)/g, (_, group) => match[Number(group)] ?? ''), suggestion }
+      if (match === null) continue
+      const filled = (text: string) => text.replace(/\$(\d)/g, (_, group) => match[Number(group)] ?? '').trim()
+      return { cause: filled(cause), suggestion: filled(suggestion) }
     }
   }
   if (failure.exitCode === 127) {

@@ -34,14 +34,14 @@ export async function checkBases(bases: readonly string[], ask: Ask, key: 'build
   for (const base of bases) {
     const { name, wanted } = parseBase(base)
     const definition = definitionOf(base)
-    const refuse = async (reason: string) => unavailable(base, key, reason, await listHost(ask))
+    const refuse = async (reason: string, install?: string) => unavailable(base, key, { reason, install, host: await listHost(ask) })
     if (definition === undefined) throw await refuse(`it is none of ${Object.keys(BASES).join(', ')}`)
     if (definition.toolchain === null) {
       found.push({ base, version: null })
       continue
     }
     const version = await versionOf(definition.toolchain, ask)
-    if (version === null) throw await refuse('it is not installed here')
+    if (version === null) throw await refuse('it is not installed here', definition.install)
     if (!satisfies(version, wanted)) throw await refuse(`this host has ${name} ${version}`)
     found.push({ base, version: `${name} ${version}` })
   }
@@ -82,9 +82,13 @@ async function listHost(ask: Ask): Promise<string> {
   return found.length === 0 ? 'none of the known toolchains' : found.join(', ')
 }
 
-function unavailable(base: string, key: string, reason: string, host: string): ShiplockError {
+function unavailable(base: string, key: string, why: { reason: string; install: string | undefined; host: string }): ShiplockError {
+  const { reason, install, host } = why
   return new ShiplockError('BASE_UNAVAILABLE', `${key} ${JSON.stringify(base)} is not available: ${reason}. This host has ${host}.`, {
     details: { base, host },
-    hint: 'Choose a base that this host has, install the toolchain on it, name its directory in SHIPLOCK_BASES, or build with a Dockerfile.',
+    hint:
+      install === undefined
+        ? 'Choose a base that this host has, install the toolchain on it, name its directory in SHIPLOCK_BASES, or build with a Dockerfile.'
+        : `Install it on the server: ${install}. Or name its directory in SHIPLOCK_BASES, or build with a Dockerfile.`,
   })
 }

@@ -159,18 +159,27 @@ describe('other stacks', () => {
 })
 
 describe('nothing to recognise', () => {
-  it('says everything that was looked for', async () => {
+  it('I16: says in one sentence what is there, and in the details everything that was looked for', async () => {
     await expect(detected({ 'README.md': '' })).rejects.toMatchObject({
       code: 'CONFIG_NOT_FOUND',
-      message: expect.stringMatching(/Dockerfile: not there[\s\S]*package\.json[\s\S]*requirements\.txt[\s\S]*go\.mod[\s\S]*index\.html/),
+      message: 'nothing here says how to run this: there is README.md, and nothing by which a program or a site is known',
+      details: { lookedFor: expect.arrayContaining(['a Dockerfile: not there', 'a go.mod: not there']) },
     })
   })
 
-  it('says why what is there is not enough', async () => {
-    await expect(detected({ 'package.json': {}, 'requirements.txt': '', 'go.mod': '' })).rejects.toMatchObject({
-      message: expect.stringMatching(
-        /has no start script[\s\S]*requirements\.txt is there, but[\s\S]*go\.mod is there, but no Go file with package main/,
-      ),
+  it.each([
+    [{ 'package.json': {}, 'requirements.txt': '', 'go.mod': '' }, 'package.json has no start script', 'Add what is missing'],
+    [{ 'requirements.txt': '', 'go.mod': '' }, 'requirements.txt is there, but nothing to start', 'Add what is missing'],
+    [{ 'go.mod': '' }, 'go.mod is there, but no Go file with package main', 'Add what is missing'],
+    [{ 'backend/manage.py': '', 'README.md': '' }, 'manage.py is in backend/', '`--root backend`'],
+    [{ 'a/package.json': {}, 'b/go.mod': '', 'b/c/package.json': {} }, '2 directories can be deployed each by itself: a, b', '`--root a`'],
+    [{ 'mix.exs': '', 'lib/a.ex': '' }, 'mix.exs is there (Elixir)', 'build.base: elixir'],
+    [{ 'compose.yaml': '' }, 'compose.yaml is there (Docker Compose)', '--image'],
+    [{}, 'there is no file in this directory', '--root'],
+  ])('of %j it says what is nearest', async (files, sentence, hint) => {
+    await expect(detected(files as Record<string, string | object>)).rejects.toMatchObject({
+      message: expect.stringContaining(sentence),
+      hint: expect.stringContaining(hint),
     })
   })
 

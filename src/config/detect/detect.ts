@@ -1,16 +1,38 @@
 import { ShiplockError } from '../../core/errors.ts'
 import type { Artifact } from '../../domain/deployment.ts'
 import type { SourceFiles } from '../source-files.ts'
+import { denoDetector } from './deno.ts'
 import type { Detection, DetectionContext, Detector } from './detector.ts'
 import { dockerfileDetector } from './dockerfile.ts'
+import { dotnetDetector } from './dotnet.ts'
 import { goDetector } from './go.ts'
+import { javaDetector } from './java.ts'
+import { nearestThing } from './nearest-thing.ts'
 import { nodeDetector } from './node.ts'
+import { phpAppDetector, phpDetector } from './php.ts'
 import { besidesWeb, readProcfile } from './procfile.ts'
 import { djangoDetector, pythonDetector } from './python.ts'
+import { rubyDetector } from './ruby.ts'
+import { rustDetector } from './rust.ts'
 import { staticSiteDetector } from './static-site.ts'
 
 /** In this order; the first that recognises the directory is taken. */
-const DETECTORS: readonly Detector[] = [dockerfileDetector, djangoDetector, nodeDetector, pythonDetector, goDetector, staticSiteDetector]
+const DETECTORS: readonly Detector[] = [
+  dockerfileDetector,
+  // Applications that often have a package.json beside them, for their styles.
+  djangoDetector,
+  phpAppDetector,
+  rubyDetector,
+  javaDetector,
+  denoDetector,
+  nodeDetector,
+  pythonDetector,
+  goDetector,
+  rustDetector,
+  dotnetDetector,
+  phpDetector,
+  staticSiteDetector,
+]
 
 const NO_ENGINE = 'Dockerfile is there, but no container engine answers'
 const ENGINE_HINT =
@@ -20,7 +42,7 @@ type Found = Extract<Detection, { found: true }>
 
 /**
  * What a directory without configuration is. `artifacts` says what the runtime can run: without images a Dockerfile is passed over,
- * and that is said. Throws CONFIG_NOT_FOUND with everything that was looked for.
+ * and that is said. Throws CONFIG_NOT_FOUND with the nearest thing that is there, and in its details everything that was looked for.
  */
 export async function detect(
   files: SourceFiles,
@@ -29,24 +51,26 @@ export async function detect(
 ): Promise<Found> {
   const passedOver: string[] = []
   const lookedFor: string[] = []
+  const because = new Set<string>()
   for (const detector of context.choice === 'dockerfile' ? [dockerfileDetector] : DETECTORS) {
     const detection = await detector.detect(files, context)
     if (!detection.found) {
-      if (detection.because !== null || detector !== djangoDetector)
-        lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
+      if (detection.because !== null) because.add(detection.because)
+      lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
     } else if (detector === dockerfileDetector && context.choice === 'recipe') {
       passedOver.push('Dockerfile is there, but a recipe was asked for')
       lookedFor.push('Dockerfile is there, but a recipe was asked for')
     } else if (detector === dockerfileDetector && context.choice === 'auto' && !artifacts.includes('image')) {
       passedOver.push(`${NO_ENGINE}, so something else was looked for`)
       lookedFor.push(NO_ENGINE)
+      because.add(NO_ENGINE)
     } else return withProcfile(files, context, { ...detection, reasons: [...passedOver, ...detection.reasons] })
   }
-  throw new ShiplockError(
-    'CONFIG_NOT_FOUND',
-    `nothing here says how to run this: no configuration file, and nothing recognised:\n${lookedFor.map((line) => `  - ${line}`).join('\n')}`,
-    { details: { lookedFor }, ...(lookedFor.includes(NO_ENGINE) ? { hint: ENGINE_HINT } : {}) },
-  )
+  const nearest = await nearestThing(files, [...because])
+  throw new ShiplockError('CONFIG_NOT_FOUND', `nothing here says how to run this: ${nearest.sentence}`, {
+    details: { lookedFor },
+    hint: because.has(NO_ENGINE) ? ENGINE_HINT : nearest.hint,
+  })
 }
 
 /** What a Procfile says besides the start, where a start is detected at all. */

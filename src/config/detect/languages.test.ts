@@ -200,3 +200,55 @@ it('a Procfile is read as editors leave it', () => {
     ['release', 'x'],
   ])
 })
+
+describe('other languages', () => {
+  it.each([
+    [
+      {
+        'composer.json': '{"require":{"php":"^8"}}',
+        artisan: '',
+        'public/index.php': '',
+        'package.json': '{"scripts":{"build":"vite build"},"devDependencies":{"vite":"7"}}',
+      },
+      'PHP app (composer.json)',
+      '":"$PORT" -t public',
+    ],
+    [{ 'index.php': '' }, 'PHP app (index.php)', '-t .'],
+    [
+      { Gemfile: "gem 'rails'\n", 'config.ru': '', 'package.json': '{"scripts":{"start":"x"}}' },
+      'Ruby app (Gemfile)',
+      'bundle exec rails server -b',
+    ],
+    [{ Gemfile: 'gem "puma"\n', 'config.ru': '' }, 'Ruby app (Gemfile)', 'bundle exec puma -b tcp://'],
+    [{ Gemfile: 'gem "sinatra"\n', 'app.rb': '' }, 'Ruby app (Gemfile)', 'bundle exec ruby app.rb -o'],
+    [{ 'pom.xml': '<project/>', mvnw: '' }, 'Java app (pom.xml)', '-Dserver.port="$PORT" -jar app.jar'],
+    [{ 'build.gradle': 'id "io.quarkus"' }, 'Java app (build.gradle)', 'build/quarkus-app/quarkus-run.jar'],
+    [{ 'pom.xml': '', Procfile: 'web: java -jar target/x.jar\n' }, 'Java app (pom.xml)', 'java -jar target/x.jar'],
+    [{ 'Cargo.toml': '[package]\nname = "site"\n', 'src/main.rs': '' }, 'Rust program (Cargo.toml)', './target/release/site'],
+    [
+      { 'Cargo.toml': '[workspace]\nmembers = ["a"]\n', 'a/Cargo.toml': '[package]\nname = "a"\n[[bin]]\nname = "serve"\n' },
+      'Rust program (Cargo.toml)',
+      './target/release/serve',
+    ],
+    [{ 'deno.json': '{"tasks":{"start":"deno run main.ts"}}' }, 'Deno app (deno.json)', 'exec deno task start'],
+    [{ 'deno.json': '{}', 'main.ts': '' }, 'Deno app (deno.json)', 'exec deno run --allow-all main.ts'],
+    [{ 'Web.csproj': '<Project Sdk="Microsoft.NET.Sdk.Web">' }, '.NET app (Web.csproj)', 'exec dotnet "Web.dll"'],
+  ])('%j is %s, started by `%s`', async (files, what, start) => {
+    const found = await detected(files as Record<string, string>)
+    expect(found.what).toBe(what)
+    expect(found.input.run?.start).toContain(start)
+    expect(found.input.build?.base).toMatch(/^(php|ruby|java|rust|deno|dotnet)$/)
+  })
+
+  it.each([
+    [{ Gemfile: '' }, 'Gemfile is there (Ruby), but nothing to start'],
+    [{ 'Cargo.toml': '[package]\nname = "lib"\n' }, 'Cargo.toml is there (Rust), but no program in it'],
+    [{ 'deno.json': '{}' }, 'deno.json is there (Deno), but no start task'],
+    [
+      { 'A.csproj': 'Sdk="Microsoft.NET.Sdk.Web"', 'b/B.csproj': 'Sdk="Microsoft.NET.Sdk.Web"' },
+      'several .NET projects are there (A.csproj, b/B.csproj)',
+    ],
+  ])('%j is refused with what is missing', async (files, sentence) => {
+    await expect(detected(files as Record<string, string>)).rejects.toMatchObject({ message: expect.stringContaining(sentence) })
+  })
+})

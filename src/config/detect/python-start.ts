@@ -2,6 +2,7 @@ import { basename } from 'node:path/posix'
 import { printable } from '../../core/printable.ts'
 import type { SourceFiles } from '../source-files.ts'
 import { PACKAGES } from './python-packages.ts'
+import { ADDRESS } from './shell-words.ts'
 
 export interface PythonStart {
   readonly command: string
@@ -22,9 +23,6 @@ export const PYTHON_ENTRIES = [
   'index.py',
 ] as const
 const PLACES = ['', 'src/', 'app/', 'api/', 'server/', 'backend/', 'src/app/'] as const
-/** For the shell: a runtime that confines no network says in HOST that loopback is enough. */
-// biome-ignore lint/suspicious/noTemplateCurlyInString: a shell default, not a template
-const ADDRESS = '"${HOST:-0.0.0.0}"'
 const ASGI = /(?:FastAPI|Starlette|Quart|Litestar|BlackSheep|Sanic|Robyn|get_asgi_application|socketio\.ASGIApp|VersionedFastAPI)$/
 const WSGI = /(?:Flask|Bottle|default_app|falcon\.App|falcon\.API|get_wsgi_application|make_wsgi_app|connexion\.\w+|APIFlask|OpenAPI)$/
 
