@@ -38,6 +38,7 @@ export const FOREIGN_TEXT: Readonly<Record<string, Bound>> = {
   'builders/recipe/artifact.ts': 'sliced',
   'builders/recipe/bases.ts': 'own',
   'builders/recipe/deploy-files.ts': 'sliced',
+  'builders/recipe/failure-cause.ts': 'own',
   'builders/recipe/layer-store.ts': 'own',
   'builders/recipe/runtime-layer-store.ts': 'own',
   'cli/client.ts': 'elsewhere',
