@@ -7,18 +7,20 @@ import type { RuntimeLayerRequest } from '../../src/builders/runtime-layers.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import type { Digest, EnvironmentId, ProjectId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import { createSandbox } from '../../src/sandbox/create-sandbox.ts'
-import { APPS, instanceSpec, processHarness, taskSpec } from '../support/runtime-harness.ts'
+import type { Sandbox } from '../../src/sandbox/sandbox.ts'
+import { APPS, instanceSpec, LABELS, processHarness, taskSpec } from '../support/runtime-harness.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const ID = 'sen_1' as ServiceEnvironmentId
 const TOOL = 'mkdir -p .local/bin && printf "#!/bin/sh\\necho hello from $HOME\\n" > .local/bin/hello && chmod 755 .local/bin/hello'
 
 describe.each(['auto', 'none'] as const)('runtime layers with sandbox %s', (kind) => {
-  async function fixture() {
+  /** `of`: the sandbox of the runtime that uses the layers, as in a server; an own one where none does. */
+  async function fixture(of: Sandbox | null = null) {
     const root = temporaryDirectory()
     // Projects' users must be able to pass, as in a data directory.
     chmodSync(root, 0o711)
-    const sandbox = await createSandbox({ stateDirectory: join(root, 'sandbox'), logger: silentLogger, kind })
+    const sandbox = of ?? (await createSandbox({ stateDirectory: join(root, 'sandbox'), logger: silentLogger, kind }))
     const limits = buildLimits({ diskBytes: 20 * 1024 ** 2 })
     const open = () => createRuntimeLayers({ directory: join(root, 'layers'), sandbox, limits })
     const lines: string[] = []
@@ -141,19 +143,25 @@ describe.each(['auto', 'none'] as const)('runtime layers with sandbox %s', (kind
   })
 
   test('instances, tasks and commands beside them have the layer as their home; what one writes is its own', async () => {
-    const { layers, request } = await fixture()
-    const { id } = await layers.prepare(request({ projectId: 'prj_one' as ProjectId, config: { prepareCommands: [TOOL] } }))
-    const layer = await layers.find(ID, id)
     const harness = await processHarness({ kind, cgroups: true })
     onTestFinished(async () => void (await harness.close()))
+    const { layers, request } = await fixture(harness.sandbox)
+    const labels = { ...LABELS, environmentId: 'env_1' as EnvironmentId }
+    const { id } = await layers.prepare(request({ projectId: labels.projectId, config: { prepareCommands: [TOOL] } }))
+    const layer = await layers.find(ID, id)
     const { runtime } = harness
     const support = { layer, toolDirectories: [] }
     const greeting = /^hello from (\/home\/shiplock|.*\/layers\/sen_1\/.*\/home)$/
     const lines: string[] = []
-    const task = await runtime.runTask(taskSpec({ command: 'hello', support }), (line) => lines.push(line), 1, new AbortController().signal)
+    const task = await runtime.runTask(
+      taskSpec({ labels, command: 'hello', support }),
+      (line) => lines.push(line),
+      1,
+      new AbortController().signal,
+    )
     expect([task.exitCode, lines.join()]).toEqual([0, expect.stringMatching(greeting)])
     const specs = [1, 2].map(() =>
-      instanceSpec({ artifactDirectory: APPS, support, initCommands: ['hello', 'touch ~/mine 2>/dev/null || true'] }),
+      instanceSpec({ labels, artifactDirectory: APPS, support, initCommands: ['hello', 'touch ~/mine 2>/dev/null || true'] }),
     )
     for (const spec of specs) expect((await runtime.start(spec, 1, new AbortController().signal)).state).toBe('running')
     for (const { id: instance } of specs) {
