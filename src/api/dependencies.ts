@@ -144,6 +144,8 @@ export interface ApiDependencies {
   ) => Record<string, string>
   /** Where git hosts reach this server; null = nobody said. */
   readonly publicUrl: string | null
+  /** Of the listener for webhooks alone; null = they come in where the API listens. */
+  readonly hooksPort: number | null
   /** Refuses what this server may not call; throws ADDRESS_REFUSED. */
   readonly assertCallable: (url: string) => void
   /** Sends one now. */

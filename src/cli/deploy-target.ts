@@ -77,7 +77,8 @@ function readImageTarget(given: string, image: string, options: TargetOptions): 
 }
 
 function readGitTarget(given: string, options: TargetOptions): DeployTarget {
-  const hash = given.lastIndexOf('#')
+  // The first one: an address has none, a branch may have several.
+  const hash = given.indexOf('#')
   const url = hash === -1 ? given : given.slice(0, hash)
   const ref = options.ref ?? (hash === -1 ? null : given.slice(hash + 1) || null)
   const last = basename(

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ROLES, VERBS } from '../domain/access.ts'
+import { gitRefProblem } from '../domain/git-ref-name.ts'
 import { id, name, text, timestamp } from './primitives.ts'
 import { Removing } from './service.ts'
 
@@ -11,7 +12,10 @@ export const holderName = z
   .meta({ description: 'Letters, digits and inner . _ @ + -, at most 60.' })
 export const role = z.enum(ROLES).meta({ id: 'Role' })
 const verbs = z.array(z.enum(VERBS)).min(1).max(VERBS.length)
-const branch = text(200).min(1)
+const branch = text(200).superRefine((name, context) => {
+  const problem = gitRefProblem(name, 200)
+  if (problem !== null) context.addIssue({ code: 'custom', message: `must be a branch name: it ${problem}` })
+})
 
 const atMost = (max: number) => z.number().int().min(0).max(max).optional()
 export const ProjectLimits = z

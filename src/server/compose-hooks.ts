@@ -18,13 +18,14 @@ export function composeHooks(
   settings: Settings,
   engine: EngineDependencies,
   sender: SenderDependencies,
-): Pick<ApiDependencies, 'open' | 'readHook' | 'signHook' | 'publicUrl' | 'assertCallable' | 'testNotification'> {
+): Pick<ApiDependencies, 'open' | 'readHook' | 'signHook' | 'publicUrl' | 'hooksPort' | 'assertCallable' | 'testNotification'> {
   const webhooks = createWebhooks(engine.clock)
   return {
     open: (sealed) => engine.sealer.open(sealed),
     readHook: (provider, request) => readHookOffLoop(webhooks[provider], request),
     signHook: (provider, delivery) => webhooks[provider].sign(delivery),
     publicUrl: settings.publicUrl,
+    hooksPort: settings.hooksListen === null || settings.hooksListen.port === 0 ? null : settings.hooksListen.port,
     assertCallable: (url) => void checkUrl(url, settings.outgoing),
     testNotification: (id) => sendTestNotification(sender, id),
   }

@@ -107,6 +107,12 @@ test.each([
   '0123456789abcdef0123456789abcdef01234567',
   'refs/heads/main',
   'refs/pull/12/head',
+  'ä',
+  'größe/日本-🚀',
+  'feature/🍌',
+  'a%20b',
+  'fix(x)!',
+  'fix/#12',
 ])('the ref %s is taken', (ref) => {
   expect(() => checkGitRef(ref)).not.toThrow()
 })
@@ -146,7 +152,9 @@ test.each([
   "a'b",
   'a"b',
   '\u202ea',
-  'ä',
+  'a\u200bb',
+  'a\ud800',
+  'a\u0085b',
   'a'.repeat(201),
   '+main',
   'refs/heads/x:refs/heads/y',

@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url'
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { printable } from '../core/printable.ts'
+import { gitRefProblem } from '../domain/git-ref-name.ts'
 
 export type GitProtocol = 'https' | 'ssh' | 'file'
 
@@ -104,21 +105,10 @@ export function hostOf({ protocol, url }: GitAddress): string | null {
   return protocol === 'file' ? null : new URL(url).host.toLowerCase()
 }
 
-const REF = /^[A-Za-z0-9_@][A-Za-z0-9._/@+#=,-]*$/
-
 /** Refuses what is not plainly a branch, tag or commit. */
 export function checkGitRef(ref: string): void {
-  if (ref === '') throw refused('ref', ref, 'is empty')
-  if (ref.length > LIMITS.refLength) throw refused('ref', ref, `is longer than ${LIMITS.refLength} characters`)
-  if (ref.startsWith('-')) throw refused('ref', ref, 'begins with a dash and would be read as an option')
-  if (!REF.test(ref)) throw refused('ref', ref, 'holds characters other than letters, digits and . _ / @ + # = , -')
-  if (ref === '@' || ref.includes('@{')) throw refused('ref', ref, 'is a revision expression')
-  if (ref.includes('..')) throw refused('ref', ref, 'holds `..`')
-  for (const name of ref.split('/')) {
-    if (name === '') throw refused('ref', ref, 'has an empty part between slashes')
-    if (name.startsWith('.') || name.startsWith('-')) throw refused('ref', ref, 'has a part that begins with a dot or dash')
-    if (name.endsWith('.lock') || name.endsWith('.')) throw refused('ref', ref, 'has a part that ends in `.lock` or a dot')
-  }
+  const problem = gitRefProblem(ref, LIMITS.refLength)
+  if (problem !== null) throw refused('ref', ref, problem)
 }
 
 function refused(field: 'url' | 'ref', value: string, reason: string, hint?: string): ShiplockError {

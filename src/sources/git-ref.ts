@@ -27,7 +27,7 @@ const WHOLE_LENGTHS = new Set([40, 64])
 /** Looks a ref up: a branch before a tag of the same name, both before a commit. null = the remote's default branch. */
 export async function resolveRemote(lookup: Lookup, ref: string | null): Promise<RemoteTarget> {
   if (ref !== null && WHOLE_LENGTHS.has(ref.length) && COMMIT.test(ref)) return { kind: 'commit', prefix: ref, whole: true }
-  const names = ref === null ? ['HEAD'] : ref.startsWith('refs/') ? [ref] : [`refs/heads/${ref}`, `refs/tags/${ref}`]
+  const names = ref === null ? ['HEAD'] : ref.startsWith('refs/') ? [ref, `refs/heads/${ref}`] : [`refs/heads/${ref}`, `refs/tags/${ref}`]
   const listed = await listRemote(lookup, ref === null ? ['--symref'] : [], [...names, ...names.map((name) => `${name}^{}`)])
   for (const name of names) {
     // The peeled line of an annotated tag names its commit, the plain one the tag object.

@@ -349,6 +349,23 @@ describe('the look at the branch heads', () => {
     expect(await note()).toContain('as known')
   })
 
+  test('does not deploy again what is live: a tag brought it, or somebody by hand', async () => {
+    remote = { defaultBranch: 'main', branches: new Map([['main', SHA('a')]]) }
+    await look()
+    await api.database.query(
+      `insert into deployments (id, project_id, environment_id, service_id, service_environment_id, kind, source, trigger, options, facts, status, settled, settled_at)
+       select $1 || 'live', se.project_id, se.environment_id, se.service_id, se.id, 'deploy', '{"kind": "git"}', '{}', '{}', $2, 'running', true, now()
+         from service_environments se join services s on s.id = se.service_id where s.name = $1`,
+      [service, JSON.stringify({ revision: { commit: SHA('b') } })],
+    )
+    remote = { defaultBranch: 'main', branches: new Map([['main', SHA('b')]]) }
+    await look()
+    expect(await deployments()).toHaveLength(1)
+    expect(await latest()).toMatchObject({ verdict: 'skipped', code: 'known', reason: expect.stringContaining('is live already') })
+    await look()
+    expect(await note()).toContain('as known')
+  })
+
   test('leaves alone what a delivery has told, skipped or not', async () => {
     await push(SHA('a'), SHA('b'), { message: 'no [skip ci]' })
     remote = { defaultBranch: 'main', branches: new Map([['main', SHA('b')]]) }

@@ -94,6 +94,7 @@ export async function startApi(options: Partial<ApiDependencies> = {}): Promise<
     open: (sealed) => sealer.open(sealed),
     readHook: async (provider, request) => readHook(webhooks[provider], request),
     signHook: (provider, delivery) => webhooks[provider].sign(delivery),
+    hooksPort: null,
     publicUrl: null,
     assertCallable: (url) => void checkUrl(url, 'any'),
     testNotification: async () => ({ sent: true, message: 'taken' }),

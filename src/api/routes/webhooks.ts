@@ -219,7 +219,7 @@ function sealedToken(token: string | null | undefined, { secrets }: ApiDependenc
 }
 
 function viewWebhook(record: WebhookRecord, { dependencies, incoming }: RouteContext) {
-  const base = dependencies.publicUrl ?? `http://${incoming.headers.host ?? 'localhost'}`
+  const base = dependencies.publicUrl ?? hooksAddress(dependencies.hooksPort, incoming.headers.host)
   return {
     id: record.id,
     project: record.project,
@@ -237,6 +237,12 @@ function viewWebhook(record: WebhookRecord, { dependencies, incoming }: RouteCon
     createdAt: record.createdAt,
     rotatedAt: record.rotatedAt,
   }
+}
+
+/** As the caller sees this server; where webhooks have a listener of their own, at its port. */
+function hooksAddress(port: number | null, host = 'localhost'): string {
+  if (port === null) return `http://${host}`
+  return `http://${host.replace(/:\d+$/, '')}:${port}`
 }
 
 const hookUrl = (base: string, id: string) => `${base.replace(/\/+$/, '')}/hooks/${id}`

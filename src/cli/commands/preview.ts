@@ -16,7 +16,10 @@ export async function previewList({ project }: PreviewOptions, { connect, termin
   const { client } = await connect()
   const { items } = await client.call('listPreviews', { query: { project } })
   if (terminal.isJson) terminal.json({ previews: items })
-  if (items.length === 0) terminal.print('No previews here. `shiplock webhook update WEBHOOK --previews ENVIRONMENT` turns them on.')
+  if (items.length === 0)
+    terminal.print(
+      'No preview stands here. They are made by pull requests, where `shiplock webhook update WEBHOOK --previews ENVIRONMENT` turned them on.',
+    )
   else {
     const rows = items.map((one) => [
       `#${one.number}`,

@@ -45,7 +45,7 @@ const PASTE: Readonly<Record<Webhook['provider'], readonly string[]>> = {
   gitea: [
     'At Gitea or Forgejo: repository → Settings → Webhooks → Add webhook → Gitea (Forgejo)',
     'Target URL = the address, HTTP method = POST, POST content type = application/json, Secret = the secret',
-    'Trigger on: push events (and pull requests, for previews)',
+    'Trigger on: push events (for previews also “Pull Request” and “Pull Request Synchronized”, with --preview-label “Pull Request Labeled”)',
   ],
 }
 

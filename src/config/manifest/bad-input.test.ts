@@ -191,7 +191,7 @@ describe('I9: wrong values are refused with what is allowed', () => {
     ['deploy: { readinessCheck: { tcp: {}, attempts: 0 } }', 'deploy.readinessCheck.attempts', 'from 1 to 10'],
     ['deploy: { readinessCheck: { exec: node x } }', 'deploy.readinessCheck.exec', 'must be a section with command'],
     ['retention: -1', 'retention', 'must be a whole number from 1 to 100'],
-    ['trigger: { branch: --upload-pack=x }', 'trigger.branch', 'must be a plain branch name'],
+    ['trigger: { branch: --upload-pack=x }', 'trigger.branch', 'must be a branch name'],
     ['trigger: { branch: "a\\nb" }', 'trigger.branch', 'on one line'],
     ['trigger: { queue: newest }', 'trigger.queue', 'must be one of every, latest'],
   ])('%s', (yaml, path, words) => {

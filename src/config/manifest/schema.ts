@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { patternProblem } from '../../core/glob.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { gitRefProblem } from '../../domain/git-ref-name.ts'
 import {
   command,
   commands,
@@ -311,8 +312,9 @@ const deploySchema = z.strictObject(
   { error: 'must be a section with keys' },
 )
 
-const gitBranch = line('a branch', LIMITS.refLength).regex(/^(?!-)(?!.*(\.\.|@\{|\/\/|[\s~^:?*[\\]))[^/].*[^/.]$|^[\w]$/, {
-  error: 'must be a plain branch name, e.g. main',
+const gitBranch = line('a branch', LIMITS.refLength).superRefine((branch, context) => {
+  const problem = gitRefProblem(branch, LIMITS.refLength)
+  if (problem !== null) context.addIssue({ code: 'custom', message: `must be a branch name, e.g. main: it ${problem}` })
 })
 
 const triggerSchema = z.strictObject(

@@ -4,7 +4,7 @@ import type { Source, TriggerPush } from '../../domain/deployment.ts'
 import type { PushEvent } from '../../domain/push.ts'
 import { decide, rulesOf, type SkipCode } from '../../domain/trigger-decision.ts'
 import type { Queryable } from '../../store/database.ts'
-import { findHead, type HeadDecision, listPushTargets, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
+import { findHead, findLiveWith, type HeadDecision, listPushTargets, type PushTarget, saveHead } from '../../store/sql/branch-heads.ts'
 import { lockServiceEnvironment, type ServiceEnvironment } from '../../store/sql/catalog.ts'
 import type { EnvironmentDecision } from '../../store/sql/deliveries.ts'
 import { findFreeze } from '../../store/sql/freezes.ts'
@@ -66,6 +66,12 @@ export async function decidePush(
   if (decision.verdict === 'skip') {
     await save(headOf(push, decision, null))
     return skipped(target, decision)
+  }
+  const live = push.foundBy === 'head-check' && event.after !== null ? await findLiveWith(tx, target.id, event.after) : null
+  if (live !== null) {
+    const known = { code: 'known', reason: `${short(event.after)} is live already (${live.id})` } as const
+    await save(headOf(push, known, null))
+    return skipped(target, known)
   }
   const commit = order === 'next' || push.isAgain ? commitOf(event) : null
   const queued = await enqueue(dependencies, tx, locked, push, commit, decision.reason)

@@ -7,7 +7,13 @@ import { labelsOf, positive } from './hub-payload.ts'
 
 /** By `object_kind`, which stands in the signed body; the header names the same event in other words. */
 export function parseGitlabEvent(payload: Fields): WebhookEvent {
-  const kind = payload.text('object_kind')
+  const kind = payload.optionalText('object_kind')
+  if (kind === null) {
+    const event = payload.optionalText('event_name')
+    if (event === null) throw wrong('payload.object_kind', 'a text')
+    // GitLab turns webhooks off whose answers are refusals.
+    return { kind: 'ignored', reason: `system hook ${harmless(event, 60)} does not deploy: make a webhook of the project` }
+  }
   if (kind === 'push' || kind === 'tag_push') return parsePush(payload)
   if (kind === 'merge_request') return parseMergeRequest(payload)
   return { kind: 'ignored', reason: `event ${harmless(kind, 60)} does not deploy` }

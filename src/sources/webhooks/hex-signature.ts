@@ -22,7 +22,7 @@ export function verifyHexSignatures(request: WebhookRequest, wanted: readonly He
   const usable = request.secrets.map((secret, index) => ({ secret, index })).filter(({ secret }) => isUsable(secret))
   let found: number | null = null
   for (const { name, prefix } of wanted) {
-    const values = headerValues(request.headers, name).filter((value) => value !== '')
+    const values = headerValues(request.headers, name).filter((value) => value !== '' && value !== prefix)
     if (values.length === 0) continue
     const [value = ''] = values
     if (values.length > 1 || value.includes(',')) {
@@ -38,7 +38,8 @@ export function verifyHexSignatures(request: WebhookRequest, wanted: readonly He
       usable.map(({ secret }) => secret),
       [request.rawBody],
     )
-    if (match === null) return mismatch(name)
+    // Gitea signs the JSON within the form, GitHub the form: neither could be read.
+    if (match === null) return isForm(request) ? refused('mismatch', FORM_ENCODED, USE_JSON) : mismatch(name)
     found ??= usable[match]?.index ?? 0
   }
   if (found === null) {
@@ -46,6 +47,14 @@ export function verifyHexSignatures(request: WebhookRequest, wanted: readonly He
     return refused('unsigned', `the request is not signed: it has no header ${names}`, ASK_FOR_SECRET)
   }
   return accepted(found)
+}
+
+const FORM_ENCODED = 'the request is form-encoded, which its signature does not cover'
+const USE_JSON = 'Set the content type of the webhook at the git host to application/json.'
+
+function isForm({ headers, rawBody }: WebhookRequest): boolean {
+  const type = headerValues(headers, 'content-type')[0]?.split(';')[0]?.trim().toLowerCase()
+  return type === 'application/x-www-form-urlencoded' || rawBody.subarray(0, 8).toString('latin1') === 'payload='
 }
 
 /** What is refused before any signature is looked at; null = nothing. */

@@ -27,8 +27,7 @@ function parsePush(payload: Fields, dialect: HubDialect): PushEvent | { readonly
   const before = commitIdOf(payload, 'before', 'payload')
   const after = commitIdOf(payload, 'after', 'payload')
   const isCreation = payload.optionalBoolean('created') ?? before === null
-  const isDeletion = payload.optionalBoolean('deleted') ?? after === null
-  if (!isDeletion && after === null) throw wrong('payload.after', 'a commit id')
+  const isDeletion = payload.optionalBoolean('deleted') === true || after === null
   const isForced = payload.optionalBoolean('forced')
   const commits = payload.optionalList('commits')
   const total = payload.optionalInteger('total_commits')

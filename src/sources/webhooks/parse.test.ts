@@ -269,6 +269,16 @@ describe('gitlab', () => {
     }
   })
 
+  test.each(['push', 'repository_update', 'user_create'])(
+    'the system hook %s is ignored, not refused: GitLab turns off what refuses',
+    (event_name) => {
+      expect(parse('gitlab', 'System Hook', { event_name, ref: 'refs/heads/main' })).toEqual({
+        kind: 'ignored',
+        reason: `system hook ${event_name} does not deploy: make a webhook of the project`,
+      })
+    },
+  )
+
   test('the event is read from the body, which the signature covers, not from the header', () => {
     expect(parse('gitlab', 'Push Hook', { ...fixture('gitlab-push'), object_kind: 'note' })).toMatchObject({ kind: 'ignored' })
     expect(parse('gitlab', 'System Hook', fixture('gitlab-push'))).toMatchObject({ kind: 'push' })

@@ -37,6 +37,10 @@ describe('a request of a git host', () => {
     })
   })
 
+  test('that is empty is taken and ignored: a job of CI calls so, and a refusal would look like a fault of ours', () => {
+    expect(readHook(webhook({}), { ...REQUEST, rawBody: Buffer.alloc(0) })).toMatchObject({ kind: 'read', event: { kind: 'ignored' } })
+  })
+
   test('that fits is read', () => {
     expect(readHook(webhook({}), REQUEST)).toEqual({ kind: 'read', event: EVENT, identity: IDENTITY, secret: 0 })
   })

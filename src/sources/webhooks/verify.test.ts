@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { LIMITS } from '../../core/limits.ts'
 import { giteaWebhook } from './gitea.ts'
 import { githubWebhook } from './github.ts'
+import { verifyHexSignatures } from './hex-signature.ts'
 import type { Verdict, WebhookHeaders } from './webhook.ts'
 
 // The vector of GitHub's documentation, "Validating webhook deliveries".
@@ -38,7 +39,8 @@ describe('github', () => {
     ['the prefix in another case', { 'x-hub-signature-256': `SHA256=${DIGEST}` }, 'malformed'],
     ['a digit too few', { 'x-hub-signature-256': `sha256=${DIGEST.slice(1)}` }, 'malformed'],
     ['a digit too many', { 'x-hub-signature-256': `sha256=${DIGEST}0` }, 'malformed'],
-    ['no digits', { 'x-hub-signature-256': 'sha256=' }, 'malformed'],
+    // What Gitea sends where no secret was entered.
+    ['no digits', { 'x-hub-signature-256': 'sha256=' }, 'unsigned'],
     ['a letter that is no digit', { 'x-hub-signature-256': `sha256=${DIGEST.slice(1)}g` }, 'malformed'],
     ['a line break at the end', { 'x-hub-signature-256': `sha256=${DIGEST}\n` }, 'malformed'],
     ['base64', { 'x-hub-signature-256': `sha256=${Buffer.from(DIGEST, 'hex').toString('base64')}` }, 'malformed'],
@@ -47,6 +49,16 @@ describe('github', () => {
     ['two headers in different case', { 'x-hub-signature-256': 'sha256=00', 'X-Hub-Signature-256': `sha256=${DIGEST}` }, 'malformed'],
   ])('refuses %s', (_, headers, code) => {
     expect(codeOf(github(headers))).toBe(code)
+  })
+
+  test('a form whose signature does not cover it is said to be one, whatever the secret', () => {
+    const headers = { 'x-hub-signature-256': `sha256=${DIGEST}`, 'content-type': 'application/x-www-form-urlencoded' }
+    const verdict = verifyHexSignatures(
+      { headers, rawBody: Buffer.from(`payload=${encodeURIComponent(BODY.toString())}`), secrets: [SECRET] },
+      [{ name: 'X-Hub-Signature-256', prefix: 'sha256=' }],
+      'Gitea',
+    )
+    expect(verdict).toMatchObject({ isAccepted: false, code: 'mismatch', reason: expect.stringContaining('form-encoded') })
   })
 
   test('refuses everything while no secret is set, also a body signed with the empty one', () => {

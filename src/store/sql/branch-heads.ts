@@ -123,6 +123,16 @@ export async function findDeploymentOf(
   return row ?? null
 }
 
+/** What is live has that commit: a tag brought it, or somebody by hand. */
+export async function findLiveWith(tx: Queryable, id: ServiceEnvironmentId, commit: string): Promise<{ readonly id: string } | null> {
+  const [row] = await tx.query<{ id: string }>(
+    `select id from deployments where service_environment_id = $1 and status = 'running' and source->>'kind' = 'git'
+        and facts->'revision'->>'commit' = $2 order by created_at desc limit 1`,
+    [id, commit],
+  )
+  return row ?? null
+}
+
 export async function noteHeadChecked(db: Queryable, id: ServiceEnvironmentId, ref: string): Promise<void> {
   await db.query('update branch_heads set checked_at = now() where service_environment_id = $1 and ref = $2', [id, ref])
 }
