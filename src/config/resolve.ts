@@ -146,5 +146,6 @@ function complete(input: ServiceInput, found: ServiceInput): ServiceInput {
     ...input,
     build: isBuildOpen ? { ...found.build, ...input.build } : input.build,
     run: hasStart ? input.run : { ...found.run, ...input.run },
+    ...(hasStart || found.deploy === undefined ? {} : { deploy: { ...found.deploy, ...input.deploy } }),
   }
 }

@@ -40,7 +40,12 @@ async function planOf(files: SourceFiles, packages: PythonPackages, procfile: Pr
       : [`python3 -m pip install --disable-pip-version-check --no-cache-dir --target ${PACKAGES} ${also.join(' ')}`]),
     ...(django?.collects ? [`${env} python3 manage.py collectstatic --noinput`] : []),
   ]
-  const build = { ...(packages.prepare.length === 0 ? {} : { prepareCommands: [...packages.prepare] }), buildCommands, deployFiles: ['./'] }
+  const build = {
+    ...(buildCommands.length === 0 ? {} : { base: 'python' }),
+    ...(packages.prepare.length === 0 ? {} : { prepareCommands: [...packages.prepare] }),
+    buildCommands,
+    deployFiles: ['./'],
+  }
   const versionNote =
     packages.version === null ? [] : [`the project asks for Python ${printable(packages.version)}; the Python of the host is used`]
   const collected = django?.collects ? ['STATIC_ROOT is set: `manage.py collectstatic` runs in the build'] : []
@@ -64,7 +69,7 @@ async function planOf(files: SourceFiles, packages: PythonPackages, procfile: Pr
     what,
     input: {
       build,
-      run: { start: inPython(start.command, hasSource) },
+      run: { base: 'python', start: inPython(start.command, hasSource) },
       ...(release === undefined ? {} : { deploy: { releaseCommand: inPython(withPython3(release), hasSource) } }),
     },
     reasons: [packages.reason, ...versionNote, start.reason, ...collected, ...notes],
