@@ -49,6 +49,7 @@ export const FOREIGN_TEXT: Readonly<Record<string, Bound>> = {
   'config/convert.ts': 'elsewhere',
   'config/detect/deno.ts': 'thread',
   'config/detect/node.ts': 'thread',
+  'config/detect/other-platforms.ts': 'thread',
   'config/detect/python-packages.ts': 'thread',
   'config/detect/python-start.ts': 'thread',
   'config/detect/ruby.ts': 'thread',

@@ -1,4 +1,5 @@
 import { ShiplockError } from '../../core/errors.ts'
+import { printable } from '../../core/printable.ts'
 import type { Artifact } from '../../domain/deployment.ts'
 import type { SourceFiles } from '../source-files.ts'
 import { denoDetector } from './deno.ts'
@@ -9,9 +10,11 @@ import { goDetector } from './go.ts'
 import { javaDetector } from './java.ts'
 import { nearestThing } from './nearest-thing.ts'
 import { nodeDetector } from './node.ts'
+import { platformWords, withPlatforms } from './other-platforms.ts'
 import { phpAppDetector, phpDetector } from './php.ts'
 import { besidesWeb, readProcfile } from './procfile.ts'
 import { djangoDetector, pythonDetector } from './python.ts'
+import { inPython, withPython3 } from './python-start.ts'
 import { rubyDetector } from './ruby.ts'
 import { rustDetector } from './rust.ts'
 import { staticSiteDetector } from './static-site.ts'
@@ -66,6 +69,8 @@ export async function detect(
       because.add(NO_ENGINE)
     } else return withProcfile(files, context, { ...detection, reasons: [...passedOver, ...detection.reasons] })
   }
+  const named = context.isStartKnown ? null : await startElsewhere(files, artifacts, context)
+  if (named !== null) return named
   const nearest = await nearestThing(files, [...because])
   throw new ShiplockError('CONFIG_NOT_FOUND', `nothing here says how to run this: ${nearest.sentence}`, {
     details: { lookedFor },
@@ -73,10 +78,26 @@ export async function detect(
   })
 }
 
+/** Where no start is found and another platform's file names one: that, over the build that is recognised. */
+async function startElsewhere(
+  files: SourceFiles,
+  artifacts: readonly Artifact['kind'][],
+  context: DetectionContext,
+): Promise<Found | null> {
+  const words = (await platformWords(files)).find(({ start }) => start !== null)
+  if (words?.start === undefined || words.start === null || context.choice === 'dockerfile') return null
+  const found = await detect(files, artifacts, { ...context, isStartKnown: true }).catch(() => null)
+  if (found === null || found.input.run?.staticRoot !== undefined) return null
+  const start = found.what.startsWith('Python') ? inPython(withPython3(words.start)) : words.start
+  const reasons = [...found.reasons, `${words.file} names the start: \`${printable(words.start)}\``]
+  return withPlatforms(files, { ...found, input: { ...found.input, run: { start } }, reasons })
+}
+
 /** What a Procfile says besides the start, where a start is detected at all. */
 async function withProcfile(files: SourceFiles, { isStartKnown }: DetectionContext, found: Found): Promise<Found> {
   if (isStartKnown || found.input.run?.start === undefined) return found
   const { release, reasons } = besidesWeb(await readProcfile(files))
   const deploy = release === null ? found.input.deploy : { releaseCommand: release, ...found.input.deploy }
-  return { ...found, input: { ...found.input, ...(deploy === undefined ? {} : { deploy }) }, reasons: [...found.reasons, ...reasons] }
+  const input = { ...found.input, ...(deploy === undefined ? {} : { deploy }) }
+  return withPlatforms(files, { ...found, input, reasons: [...found.reasons, ...reasons] })
 }

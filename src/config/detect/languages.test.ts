@@ -252,3 +252,32 @@ describe('other languages', () => {
     await expect(detected(files as Record<string, string>)).rejects.toMatchObject({ message: expect.stringContaining(sentence) })
   })
 })
+
+describe('configuration of other platforms', () => {
+  const app = { 'requirements.txt': 'flask\n', 'app.py': 'app = Flask(__name__)\n' }
+
+  it.each([
+    ['fly.toml', '[deploy]\nrelease_command = "sh r"\n[[http_service.checks]]\npath = "/up"\n', '/up', 'sh r'],
+    ['railway.json', '{"deploy":{"healthcheckPath":"/up","preDeployCommand":["sh r"]}}', '/up', 'sh r'],
+    ['render.yaml', 'services:\n  - type: web\n    healthCheckPath: /up\n    preDeployCommand: sh r\n', '/up', 'sh r'],
+    ['config/deploy.yml', 'proxy:\n  healthcheck:\n    path: /up\n', '/up', undefined],
+    ['app.json', '{"healthchecks":{"web":[{"path":"/up"}]}}', '/up', undefined],
+    ['fly.toml', 'no TOML [', undefined, undefined],
+  ])('of %s with %j the health path and the release command are taken over', async (file, text, path, release) => {
+    const { input, reasons } = await detected({ ...app, [file]: text })
+    expect(input.deploy?.readinessCheck?.httpGet?.path).toBe(path)
+    expect(input.deploy?.releaseCommand?.replace(/.* exec /, '')).toBe(release)
+    if (path !== undefined) expect(reasons.join('\n')).toContain(`${file} is there: its health path /up`)
+  })
+
+  it('a start that only such a file names is started', async () => {
+    const { input, reasons } = await detected({
+      'requirements.txt': 'gunicorn\n',
+      'a.py': '',
+      'b.py': '',
+      'render.yaml': 'services:\n  - type: web\n    startCommand: gunicorn a:site\n',
+    })
+    expect(input.run?.start).toMatch(/exec gunicorn a:site$/)
+    expect(reasons.join('\n')).toContain('render.yaml names the start')
+  })
+})
