@@ -1,5 +1,5 @@
 // Runs in a network and mount namespace of its own, which it takes for a host: one whose FORWARD chain drops, as Docker and ufw leave it,
-// with a neighbour behind an interface of its own. Says as JSON what a member reaches and what is left of the networks at the end.
+// with a neighbour behind an interface of its own. It begins without forwarding: a new namespace would take that over from the real host. Says as JSON what a member reaches and what is left of the networks at the end.
 import { execFileSync, spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 
@@ -9,6 +9,7 @@ const run = (file, ...args) => execFileSync(file, args, { encoding: 'utf8' })
 const sh = (script) => run('/bin/sh', '-ec', script)
 
 sh(`mkdir -p /run/netns /run/shiplock-networks && mount -t tmpfs none /run/netns && mount -t tmpfs none /run/shiplock-networks
+echo 0 >/proc/sys/net/ipv4/ip_forward
 ip link set lo up && ip netns add neighbour && ip link add out0 type veth peer name in0 netns neighbour
 ip addr add 192.0.2.1/24 dev out0 && ip link set out0 up && ip route add default via 192.0.2.2
 nsenter --net=/run/netns/neighbour sh -c 'ip link set lo up; ip addr add 192.0.2.2/24 dev in0; ip link set in0 up'
