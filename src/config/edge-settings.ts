@@ -1,6 +1,7 @@
+import { LIMITS } from '../core/limits.ts'
 import type { ListenAddress } from './listen-address.ts'
 import type { SettingDefinition } from './setting-definition.ts'
-import { listenAddress, oneOf, type Parsed, trueOrFalse } from './setting-parsers.ts'
+import { duration, listenAddress, oneOf, type Parsed, trueOrFalse } from './setting-parsers.ts'
 
 const EDGES = ['embedded', 'traefik'] as const
 
@@ -9,6 +10,8 @@ export interface EdgeSettings {
   readonly edge: (typeof EDGES)[number]
   /** How the world reaches a proxy that stands before the edge; null = nothing stands there, and nobody is believed about a request's scheme. */
   readonly edgeFront: { readonly isTls: boolean; readonly port: number } | null
+  /** How long an application may be silent: from the last byte of a request to the first of its answer. */
+  readonly responseTimeoutMs: number
   /** Apps may set cookies for the domain that all of them share. */
   readonly sharedCookies: boolean
   /** Where Traefik asks for its configuration. */
@@ -49,6 +52,15 @@ export const EDGE_SETTING_DEFINITIONS: { readonly [Key in keyof EdgeSettings]: S
     defaultText: 'none',
     parse: parseFront,
     default: () => null,
+  },
+  responseTimeoutMs: {
+    variable: 'SHIPLOCK_RESPONSE_TIMEOUT',
+    about:
+      'How long an application may take from the last byte of a request to the first of its answer; then 504. While a request still comes, so long may pass between two of its bytes. A change takes effect after `shiplock server stop --all`.',
+    example: '10m',
+    defaultText: '2m',
+    parse: (text) => duration(text, 1000, 3_600_000),
+    default: () => LIMITS.upstreamResponseMs,
   },
   sharedCookies: {
     variable: 'SHIPLOCK_SHARED_COOKIES',

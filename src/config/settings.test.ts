@@ -70,6 +70,7 @@ describe('defaults', () => {
       traefikEntry: { isTls: false, host: '127.0.0.1', port: 80 },
       traefikInner: null,
       traefikEntryPoints: [],
+      responseTimeoutMs: 120_000,
       sharedCookies: false,
       traefikCertResolver: null,
       traefikNetwork: null,

@@ -33,6 +33,7 @@ export function composeEdge(settings: Settings, logger: Logger, database: Databa
     workers: settings.edgeWorkers,
     logger,
     ...(settings.sharedCookies ? {} : { cookieBase: settings.domain }),
+    responseTimeoutMs: settings.responseTimeoutMs,
     ...(isBehind || front !== null ? { trustsForwarded: true } : {}),
     ...(front === null ? {} : { publicOrigin: { scheme: front.isTls ? ('https' as const) : ('http' as const), port: front.port } }),
   })

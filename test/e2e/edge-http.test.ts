@@ -322,3 +322,85 @@ test('an instance with a keep-alive time of one second never costs a request', a
   }
   expect((await traffic())?.failures).toBe(0)
 })
+
+const H2C = 'connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\n'
+test.each([
+  ['with a length', `${H2C}content-length: 7\r\n`, '{"a":1}'],
+  ['chunked', `${H2C}transfer-encoding: chunked\r\n`, '7\r\n{"a":1}\r\n0\r\n\r\n'],
+])('an offer of h2c with a body %s is served as HTTP/1.1, and so is what follows', async (_, lines, body) => {
+  const seen: string[] = []
+  await serve((request, response) => {
+    seen.push(`${request.headers.upgrade} ${request.headers['http2-settings']} ${request.headers.connection}`)
+    request.pipe(response)
+  })
+  const connection = await client()
+  connection.socket.write(post(lines) + body)
+  expect(await connection.until('{"a":1}')).toContain('HTTP/1.1 200')
+  connection.socket.write(`${post('content-length: 5\r\n')}after`)
+  expect(await connection.until('after')).toContain('HTTP/1.1 200')
+  expect(seen).toEqual(['undefined undefined keep-alive', 'undefined undefined keep-alive'])
+})
+
+test('I9: a body before the upgrade of something else is refused, its bytes are no tunnel', async () => {
+  await serve((_, response) => response.end('no'))
+  const connection = await client()
+  connection.socket.write(`${post('connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 3\r\n')}abc`)
+  expect(await connection.until('not be understood')).toContain('HTTP/1.1 400')
+})
+
+test('a websocket offer with a length of nothing is one', async () => {
+  await serveRaw((_, head) =>
+    head.includes('upgrade: websocket') ? 'HTTP/1.1 101 ok\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhi' : OK,
+  )
+  const connection = await client()
+  connection.socket.write(get('/', 'connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n'))
+  expect(await connection.until('hi')).toContain('HTTP/1.1 101')
+})
+
+test('an upload that takes longer than an answer may is no silence of the application', async () => {
+  await serve((request, response) => request.on('end', () => response.end('whole')).resume())
+  const connection = await client()
+  connection.socket.write(post('content-length: 12\r\n'))
+  const began = performance.now()
+  for (let sent = 0; sent < 12; sent++) {
+    connection.socket.write('x')
+    await new Promise((resolve) => setTimeout(resolve, 80))
+  }
+  expect(await connection.until('whole')).toContain('HTTP/1.1 200')
+  expect(performance.now() - began).toBeGreaterThan(2 * 400)
+})
+
+test('an upload that stands still ends with 504, counted from its last byte', async () => {
+  await serve((request) => request.resume())
+  const connection = await client()
+  connection.socket.write(`${post('content-length: 12\r\n')}x`)
+  expect(await connection.until('did not answer in time')).toContain('HTTP/1.1 504')
+})
+
+test.each([
+  ['GET /healthz HTTP/1.0\r\n\r\n', 'HTTP/1.1 200', 'ok\n'],
+  ['GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n', 'HTTP/1.1 200', 'ok\n'],
+  ['GET / HTTP/1.0\r\n\r\n', 'HTTP/1.1 404', 'Nothing is served'],
+  ['GET / HTTP/1.1\r\n\r\n', 'HTTP/1.1 400', ''],
+])('a balancer that knows no host asks %j', async (request, status, text) => {
+  const connection = await client()
+  connection.socket.write(request)
+  const answer = await connection.until(text === '' ? status : text)
+  expect(answer).toContain(status)
+})
+
+test('/healthz of a host that is served is the application’s', async () => {
+  await serve((_, response) => response.end('the app'))
+  const connection = await client()
+  connection.socket.write(get('/healthz'))
+  expect(await connection.until('the app')).toContain('200')
+})
+
+test('what is not percent-encoded, or too large, is told as that', async () => {
+  const connection = await client()
+  connection.socket.write(Buffer.from(get('/größe')))
+  expect(await connection.until('percent-encoded')).toContain('HTTP/1.1 400')
+  const large = await client()
+  large.socket.write(get('/', `x: ${'x'.repeat(70_000)}\r\n`))
+  expect(await large.until('64 KiB')).toContain('HTTP/1.1 431')
+})

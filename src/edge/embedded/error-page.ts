@@ -1,3 +1,4 @@
+import { LIMITS } from '../../core/limits.ts'
 import { ERROR_HEADER } from './headers.ts'
 
 /** What the edge itself answers. The code stands in `x-shiplock-error`; nothing is said about other hosts or about addresses. */
@@ -5,7 +6,11 @@ export const EDGE_ERRORS = {
   'bad-request': { status: 400, title: 'Bad request', text: 'The request could not be understood.' },
   'unknown-host': { status: 404, title: 'Not found', text: 'Nothing is served under this address.' },
   'method-refused': { status: 405, title: 'Method not allowed', text: 'This method is not served here.' },
-  'header-too-large': { status: 431, title: 'Request header too large', text: 'The request header is larger than what is accepted.' },
+  'header-too-large': {
+    status: 431,
+    title: 'Request header too large',
+    text: `The request header is larger than the ${LIMITS.requestHeaderBytes / 1024} KiB that are accepted.`,
+  },
   'version-refused': { status: 505, title: 'HTTP version not supported', text: 'HTTP/1.1 and HTTP/1.0 are served here.' },
   'request-timeout': { status: 408, title: 'Request timeout', text: 'The request did not arrive in time.' },
   'instance-unreachable': { status: 502, title: 'Bad gateway', text: 'The application could not be reached.' },

@@ -234,8 +234,11 @@ export class Exchange implements ExchangeSink, Traveller, Parked {
     return route.record.held ? this.#park(route) : this.#attempt(route)
   }
 
+  /** A body that still comes is no silence of the application: what counts is how long nothing moved. */
   timeOut() {
-    if (!this.#isOver && !this.#answer.isHeadSent) this.#failWith('instance-timeout')
+    if (this.#isOver || this.#answer.isHeadSent) return
+    this.deadline = this.#body.movedAt + this.#context.responseTimeoutMs
+    if (performance.now() >= this.deadline) this.#failWith('instance-timeout')
   }
 
   #mayRepeat(connection: UpstreamConnection | null): boolean {

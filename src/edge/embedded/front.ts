@@ -6,7 +6,10 @@ import { type EdgeErrorCode, errorPage } from './error-page.ts'
 import { Exchange } from './exchange.ts'
 import type { BodyFraming } from './headers.ts'
 import { readRequestTarget } from './request-target.ts'
-import { Tunnel } from './tunnel.ts'
+import { offeredProtocols, Tunnel } from './tunnel.ts'
+
+/** Of the edge itself, where no service has the host. */
+const HEALTH_PATH = '/healthz'
 
 /** The public HTTP/1.1 server of one worker, on node:http's strict parser. */
 export class Front {
@@ -38,6 +41,7 @@ export class Front {
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseUnparsed(error, socket as Socket))
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket)
+      readUpgradesOfHttpAsRequests(socket)
       socket.once('close', () => this.#sockets.delete(socket))
     })
   }
@@ -71,15 +75,35 @@ export class Front {
     if (!isSpoken(request)) return refuseParsed('version-refused', request, response)
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
     const framing = bodyFraming(request)
+    if (asksForNobody(request)) return this.#answerForNobody(request, response)
     if (target === null || framing === null) return refuseParsed('bad-request', request, response)
+    if (target.path === HEALTH_PATH && this.#context.board.find(target.host, target.path) === null)
+      return this.#answerForNobody(request, response)
     new Exchange(this.#context, request, response, target, framing).start()
+  }
+
+  /** A balancer in front asks whether the edge is well, and knows no host to ask for. */
+  #answerForNobody(request: IncomingMessage, response: ServerResponse) {
+    if ((request.url ?? '').split('?')[0] !== HEALTH_PATH) return refuseParsed('unknown-host', request, response)
+    const isWell = !this.#context.isRetiring
+    response.writeHead(isWell ? 200 : 503, [
+      'content-type',
+      'text/plain',
+      'content-length',
+      isWell ? '3' : '8',
+      'cache-control',
+      'no-store',
+      'connection',
+      'close',
+    ])
+    response.end(isWell ? 'ok\n' : 'leaving\n')
   }
 
   #tunnel(request: IncomingMessage, socket: Socket, head: Buffer) {
     const target = isSingleHost(request) ? readRequestTarget(request.url ?? '', request.headers.host) : null
     if (!isSpoken(request)) return refuseRaw(socket, 'version-refused', request.headers.accept)
     // A body before an upgrade would be read by nobody: its bytes could pass as the tunnel's.
-    const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
+    const hasBody = bodyFraming(request) !== 'none' && bodyFraming(request) !== 0
     if (target === null || hasBody) return refuseRaw(socket, 'bad-request', request.headers.accept)
     new Tunnel(this.#context, request, socket, head, target).start()
   }
@@ -89,6 +113,41 @@ export class Front {
     for (const waiting of this.#context.waiting) if (now >= waiting.deadline) waiting.timeOut()
     this.#context.board.sweep()
   }
+}
+
+/** HTTP/1.0 without Host, as simple health checks speak. */
+function asksForNobody(request: IncomingMessage): boolean {
+  return request.httpVersion === '1.0' && request.headers.host === undefined && bodyFraming(request) === 'none'
+}
+
+interface Parser {
+  onIncoming?: (request: IncomingMessage & { upgrade?: boolean }, keepAlive: boolean) => unknown
+}
+
+/**
+ * Clients that would like HTTP/2 say so with their first request, body and all (`Upgrade: h2c`); a server may go on as if they had not
+ * (RFC 9110 §7.8). node:http takes every request with that header for the beginning of a tunnel as long as anybody listens for tunnels, and
+ * asks about single ones from Node 24.9 on only. With a body in it such a request is given back to the parser, which then reads the body.
+ */
+function readUpgradesOfHttpAsRequests(socket: Socket): void {
+  const parser = (socket as Socket & { parser?: Parser | null }).parser
+  const original = parser?.onIncoming
+  if (parser === null || parser === undefined || original === undefined) return
+  parser.onIncoming = (request, keepAlive) => {
+    if (
+      request.upgrade === true &&
+      request.method !== 'CONNECT' &&
+      !hasNoBody(request) &&
+      offeredProtocols(request.headers.upgrade) === null
+    )
+      request.upgrade = false
+    return original(request, keepAlive)
+  }
+}
+
+function hasNoBody(request: IncomingMessage): boolean {
+  const framing = bodyFraming(request)
+  return framing === 'none' || framing === 0 || framing === null
 }
 
 /** node:http reads `HTTP/0.9` and `HTTP/2.0` in a request line as well, and serves both as if they were 1.1. */
@@ -125,9 +184,9 @@ function refuseParsed(code: EdgeErrorCode, request: IncomingMessage, response: S
   response.end(page.body)
 }
 
-function refuseRaw(socket: Socket, code: EdgeErrorCode, accept: string | undefined) {
+function refuseRaw(socket: Socket, code: EdgeErrorCode, accept: string | undefined, what?: string) {
   if (!socket.writable) return void socket.destroy()
-  const page = errorPage(code, accept)
+  const page = errorPage(code, accept, what)
   let head = `HTTP/1.1 ${page.status} -\r\n`
   for (let index = 0; index + 1 < page.headers.length; index += 2) head += `${page.headers[index]}: ${page.headers[index + 1]}\r\n`
   socket.on('error', () => socket.destroy())
@@ -145,5 +204,7 @@ function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket) {
   if (pending instanceof ServerResponse && pending.headersSent) return void socket.destroy()
   if (error.code === 'HPE_HEADER_OVERFLOW') return refuseRaw(socket, 'header-too-large', undefined)
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return refuseRaw(socket, 'request-timeout', undefined)
+  if (error.code === 'HPE_INVALID_URL') return refuseRaw(socket, 'bad-request', undefined, UNENCODED)
   refuseRaw(socket, 'bad-request', undefined)
 }
+const UNENCODED = 'its path holds what has to be percent-encoded'

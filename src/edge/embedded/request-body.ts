@@ -8,6 +8,8 @@ export class RequestBody {
   readonly #request: IncomingMessage
   #connection: UpstreamConnection | null = null
   #isSent: boolean
+  /** performance.now() of the last byte that an instance was given. */
+  #movedAt = 0
 
   constructor(request: IncomingMessage, framing: BodyFraming) {
     this.#request = request
@@ -24,7 +26,13 @@ export class RequestBody {
     return this.#isSent
   }
 
+  /** From when on an answer is waited for: the end of the body, or while it comes its last byte. */
+  get movedAt(): number {
+    return this.#movedAt
+  }
+
   pumpInto(connection: UpstreamConnection): void {
+    this.#movedAt = performance.now()
     if (this.isEmpty) return
     this.#connection = connection
     connection.onDrain(this.#resume)
@@ -55,6 +63,7 @@ export class RequestBody {
   readonly #write = (chunk: Buffer): void => {
     const connection = this.#connection
     if (connection === null) return
+    this.#movedAt = performance.now()
     let hasRoom: boolean
     if (this.framing === 'chunked') {
       connection.cork()
@@ -72,6 +81,7 @@ export class RequestBody {
     const connection = this.#connection
     if (connection === null) return
     this.#isSent = true
+    this.#movedAt = performance.now()
     if (this.framing === 'chunked') {
       const trailers = safeTrailers(this.#request.rawTrailers)
       connection.write(`0\r\n${trailers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)

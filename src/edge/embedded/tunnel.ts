@@ -297,7 +297,7 @@ function headerLines(headers: readonly string[]): string {
 }
 
 /** An offer may be ignored (RFC 9110 §7.8); HTTP itself, or TLS with HTTP in it, would hide requests from the edge within a tunnel. */
-function offeredProtocols(upgrade: string | undefined): string | null {
+export function offeredProtocols(upgrade: string | undefined): string | null {
   const offered = (upgrade ?? '').split(',').map((protocol) => protocol.trim())
   const kept = offered.filter((protocol) => protocol !== '' && !/^(?:h2c?|h3|http|tls)(?:$|[/-])/i.test(protocol))
   return kept.length === 0 ? null : kept.join(', ')
