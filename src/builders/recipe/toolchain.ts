@@ -64,8 +64,9 @@ function definitionOf(base: string) {
 }
 
 async function versionOf(toolchain: Toolchain, ask: Ask): Promise<string | null> {
-  const script = 'command -v "$1" >/dev/null || exit 127; exec "$@"'
-  const lines = await ask(['/bin/sh', '-c', script, 'sh', ...toolchain.argv])
+  // The places come as $0: a toolchain is named among what the host has also where nobody asked for it.
+  const script = 'PATH="$PATH:$0"; command -v "$1" >/dev/null || exit 127; exec "$@"'
+  const lines = await ask(['/bin/sh', '-c', script, (toolchain.places ?? ['/usr/bin']).join(':'), ...toolchain.argv])
   for (const line of lines ?? []) {
     const version = toolchain.version.exec(line)?.[1]
     if (version !== undefined) return version
