@@ -7,6 +7,9 @@ import type { Probe } from '../domain/service-config.ts'
 import type { Runtime } from '../runtimes/runtime.ts'
 import { probeOnce } from './probe.ts'
 
+/** What a probe asks of a runtime, beside the app itself. */
+const RUNTIME = { proveEndpoint: async () => ({ kind: 'own' }) } as unknown as Runtime
+
 const HTTP: Probe = { kind: 'httpGet', path: '/', port: null, host: null, scheme: 'http', expectStatus: null }
 
 test.each<readonly [string, Probe]>([
@@ -21,7 +24,7 @@ test.each<readonly [string, Probe]>([
   onTestFinished(() => void server.close())
   const { port } = server.address() as AddressInfo
   const { signal } = new AbortController()
-  const shared = { instanceId: 'ins_a' as InstanceId, timeoutMs: 5000, runtime: {} as Runtime, clock: systemClock, signal, probe }
+  const shared = { instanceId: 'ins_a' as InstanceId, timeoutMs: 5000, runtime: RUNTIME, clock: systemClock, signal, probe }
   for (let round = 0; round < 15; round++) {
     // One that passes, one that is refused.
     expect((await probeOnce({ ...shared, address: { host: '127.0.0.1', port } })).outcome).toBe('passed')
@@ -37,7 +40,7 @@ test('an abort ends a probe at once', async () => {
     address: { host: '127.0.0.1', port: 1 },
     instanceId: 'ins_a' as InstanceId,
     timeoutMs: 60_000,
-    runtime: {} as Runtime,
+    runtime: RUNTIME,
     clock: systemClock,
     signal: abort.signal,
   })
