@@ -191,7 +191,7 @@ describe('a file that leaves something open', () => {
     })
     expect(config.build).toMatchObject({
       kind: 'recipe',
-      buildCommands: ['npm install', 'npm run build'],
+      buildCommands: ['npm install --include=dev', 'npm run build'],
       timeoutMs: 120_000,
       env: { A: 'b' },
     })
@@ -204,7 +204,7 @@ describe('a file that leaves something open', () => {
       'shiplock.yaml': 'services: { api: { run: { start: node other.js } } }',
       'package.json': '{"dependencies":{"a":"1"}}',
     })
-    expect(config.build).toMatchObject({ buildCommands: ['npm install'] })
+    expect(config.build).toMatchObject({ buildCommands: ['npm install --include=dev'] })
     expect(config.run.startCommands).toEqual(['node other.js'])
   })
 

@@ -288,6 +288,8 @@ export const LIMITS = {
   configProblemsShown: 50,
   commandCharacters: 32 * KiB,
   detectFileBytes: 1 * MiB,
+  /** Of a framework's configuration, which is a program: what decides stands near its top. */
+  detectConfigBytes: 64 * KiB,
   /** Files, and directories below the top, that recognition looks through for programs and for the nearest thing to deploy. */
   detectEntries: 20_000,
   detectDepth: 6,

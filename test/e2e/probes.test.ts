@@ -35,6 +35,7 @@ function runtimeOf(parts: Partial<Pick<Runtime, 'exec' | 'inspect' | 'waitForExi
   return {
     exec: async () => ({ exitCode: 0, timedOut: false, output: '' }),
     inspect: async () => ({ state: 'running', address: { host: '127.0.0.1', port }, startedAt: '' }),
+    proveEndpoint: async () => ({ kind: 'own' }),
     waitForExit: (_id: InstanceId, signal: AbortSignal) =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
     ...parts,

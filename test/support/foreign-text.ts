@@ -48,6 +48,7 @@ export const FOREIGN_TEXT: Readonly<Record<string, Bound>> = {
   'cli/sse-frames.ts': 'elsewhere',
   'config/convert.ts': 'elsewhere',
   'config/detect/deno.ts': 'thread',
+  'config/detect/node-frameworks.ts': 'thread',
   'config/detect/node.ts': 'thread',
   'config/detect/other-platforms.ts': 'thread',
   'config/detect/python-packages.ts': 'thread',

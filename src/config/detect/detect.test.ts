@@ -30,19 +30,31 @@ describe('Node.js', () => {
   })
 
   it.each([
-    ['package-lock.json', ['npm ci', 'npm run build'], 'npm start'],
-    ['npm-shrinkwrap.json', ['npm ci', 'npm run build'], 'npm start'],
-    ['pnpm-lock.yaml', ['corepack pnpm install --frozen-lockfile', 'corepack pnpm run build'], 'corepack pnpm run start'],
-    ['yarn.lock', ['corepack yarn install --frozen-lockfile', 'corepack yarn run build'], 'corepack yarn run start'],
-    ['bun.lock', ['bun install --frozen-lockfile', 'bun run build'], 'bun run start'],
-    ['unrelated.txt', ['npm install', 'npm run build'], 'npm start'],
-  ])('installs by %s', async (lock, buildCommands, start) => {
+    ['package-lock.json', ['npm ci --include=dev', 'npm run build']],
+    ['npm-shrinkwrap.json', ['npm ci --include=dev', 'npm run build']],
+    ['pnpm-lock.yaml', ['npx --yes pnpm@10 install --frozen-lockfile --prod=false', 'npx --yes pnpm@10 run build']],
+    ['yarn.lock', ['npx --yes yarn@1.22.22 install --frozen-lockfile --production=false', 'npx --yes yarn@1.22.22 run build']],
+    ['bun.lock', ['bun install --frozen-lockfile', 'bun run build']],
+    ['unrelated.txt', ['npm install --include=dev', 'npm run build']],
+  ])('installs by %s, development dependencies too, and starts without a package manager', async (lock, buildCommands) => {
     const { input } = await detected({
       'package.json': { ...DEPENDENCIES, scripts: { build: 'tsc', start: 'next start' } },
       [lock]: '',
     })
     expect(input.build?.buildCommands).toEqual(buildCommands)
-    expect(input.run?.start).toBe(start)
+    expect(input.run?.start).toBe('export PATH="$PWD/node_modules/.bin:$PATH"; exec next start')
+  })
+
+  it.each([
+    ['pnpm@9.1.0', 'pnpm-lock.yaml', "lockfileVersion: '9.0'", 'npx --yes pnpm@9.1.0'],
+    ['pnpm@8.15.4+sha256.abc', 'pnpm-lock.yaml', '', 'npx --yes pnpm@8.15.4'],
+    [undefined, 'pnpm-lock.yaml', "lockfileVersion: '6.0'", 'npx --yes pnpm@8'],
+    [undefined, 'pnpm-lock.yaml', 'lockfileVersion: 5.4', 'npx --yes pnpm@7'],
+    ['yarn@1.22.19', 'yarn.lock', '', 'npx --yes yarn@1.22.19'],
+    ['pnpm@9; rm -rf /', 'pnpm-lock.yaml', '', 'npx --yes pnpm@10'],
+  ])('takes the version that packageManager %s or the lock pins', async (packageManager, lock, text, call) => {
+    const { input } = await detected({ 'package.json': { ...DEPENDENCIES, packageManager, main: 'a.js' }, 'a.js': '', [lock]: text })
+    expect(input.build?.buildCommands?.[0]?.startsWith(`${call} install `)).toBe(true)
   })
 
   it('tells modern yarn from the classic one', async () => {
@@ -51,12 +63,12 @@ describe('Node.js', () => {
       'a.js': '',
       'yarn.lock': '',
     })
-    expect(input.build?.buildCommands).toEqual(['corepack yarn install --immutable'])
+    expect(input.build?.buildCommands).toEqual(['npx --yes --package @yarnpkg/cli-dist@4.1.0 yarn install --immutable'])
   })
 
   it('installs from a lock file even when no dependency is named', async () => {
     const { input } = await detected({ 'package.json': {}, 'package-lock.json': '{}', 'index.js': '' })
-    expect(input.build?.buildCommands).toEqual(['npm ci'])
+    expect(input.build?.buildCommands).toEqual(['npm ci --include=dev'])
   })
 
   it.each([
@@ -65,8 +77,24 @@ describe('Node.js', () => {
     [{}, { 'index.js': '' }, 'node index.js'],
     [{ main: 'missing.js' }, { 'index.js': '' }, 'node index.js'],
     [{ scripts: { start: 'node --enable-source-maps dist/a.js' } }, {}, 'node --enable-source-maps dist/a.js'],
-    [{ scripts: { start: 'node a.js | tee log' } }, {}, 'npm start'],
-    [{ scripts: { start: 'node a.js', prestart: 'node b.js' } }, {}, 'npm start'],
+    [{ scripts: { start: 'node a.js | tee log' } }, {}, 'export PATH="$PWD/node_modules/.bin:$PATH"; node a.js | tee log'],
+    [
+      { scripts: { start: 'node a.js', prestart: 'node b.js' } },
+      {},
+      'export PATH="$PWD/node_modules/.bin:$PATH"; ( node b.js ) && exec node a.js',
+    ],
+    [{ scripts: { start: 'nodemon server.js' } }, { 'server.js': '' }, 'node server.js'],
+    [
+      { scripts: { start: 'NODE_ENV=production node a.js' } },
+      {},
+      'export PATH="$PWD/node_modules/.bin:$PATH"; exec env NODE_ENV=production node a.js',
+    ],
+    [
+      { scripts: { start: 'node migrate.js && node a.js' } },
+      {},
+      'export PATH="$PWD/node_modules/.bin:$PATH"; node migrate.js && exec node a.js',
+    ],
+    [{ devDependencies: { tsx: '4' } }, { 'src/index.ts': '' }, 'exec node_modules/.bin/tsx src/index.ts'],
     [{ scripts: { start: 'node a.js' } }, { Procfile: 'worker: node w.js\nweb: node p.js --web\n' }, 'node p.js --web'],
   ])('starts %j with files %j by `%s`', async (manifest, files, start) => {
     expect((await detected({ 'package.json': manifest, ...files })).input.run?.start).toBe(start)
@@ -91,13 +119,13 @@ describe('Node.js', () => {
       'index.html': '',
     })
     expect(what).toBe('static site (package.json)')
-    expect(input.build).toEqual({ buildCommands: ['npm ci', 'npm run build'], deployFiles: [directory] })
-    expect(input.run).toEqual({ staticRoot: directory })
+    expect(input.build).toEqual({ buildCommands: ['npm ci --include=dev', 'npm run build'], deployFiles: [directory] })
+    expect(input.run?.staticRoot).toBe(directory)
   })
 
   it('does not take a development server for the start of a static site', async () => {
     const site = { devDependencies: { 'react-scripts': '5' }, scripts: { build: 'react-scripts build', start: 'react-scripts start' } }
-    expect((await detected({ 'package.json': site })).input.run).toEqual({ staticRoot: 'build' })
+    expect((await detected({ 'package.json': site })).input.run).toEqual({ staticRoot: 'build', site: { singlePage: true } })
   })
 
   it('runs a real server even where vite builds its pages', async () => {

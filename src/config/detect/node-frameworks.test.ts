@@ -1,0 +1,162 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { temporaryDirectory } from '../../../test/support/temporary-directory.ts'
+import { SourceFiles } from '../source-files.ts'
+import { detect } from './detect.ts'
+
+type Tree = Readonly<Record<string, string | object>>
+
+async function detected(manifest: object, tree: Tree = {}) {
+  const root = temporaryDirectory()
+  for (const [path, content] of Object.entries({ 'package.json': manifest, 'package-lock.json': '{}', ...tree })) {
+    await mkdir(dirname(join(root, path)), { recursive: true })
+    await writeFile(join(root, path), typeof content === 'string' ? content : JSON.stringify(content))
+  }
+  return detect(await SourceFiles.open(root), ['tree'])
+}
+
+const on = (...dependencies: string[]) => ({
+  dependencies: Object.fromEntries(dependencies.map((name) => [name, '1'])),
+  scripts: { build: 'build it' },
+})
+
+describe('a server, by what the build really gives', () => {
+  test.each<[string, object, Tree, string]>([
+    [
+      'Next.js',
+      { ...on('next', 'react'), scripts: { build: 'next build', dev: 'next dev' } },
+      {},
+      'exec node_modules/.bin/next start --port "$PORT"',
+    ],
+    ['Nuxt', { ...on('nuxt'), scripts: { build: 'nuxt build' } }, {}, 'node .output/server/index.mjs'],
+    ['SvelteKit with adapter-node', on('@sveltejs/kit', '@sveltejs/adapter-node', 'vite'), {}, 'node build'],
+    [
+      'Astro with @astrojs/node',
+      on('astro', '@astrojs/node'),
+      { 'astro.config.mjs': "export default defineConfig({ output: 'server', adapter: node({ mode: 'standalone' }) })" },
+      'HOST="${HOST:-0.0.0.0}" exec node ./dist/server/entry.mjs',
+    ],
+    ['SolidStart', on('@solidjs/start', 'vinxi'), {}, 'node .output/server/index.mjs'],
+    ['Remix', on('@remix-run/serve', 'vite'), {}, 'exec node_modules/.bin/remix-serve ./build/server/index.js'],
+    [
+      'Nest by its script for production',
+      { ...on('@nestjs/core'), scripts: { build: 'nest build', start: 'nest start', 'start:prod': 'node dist/main' } },
+      {},
+      'node dist/main',
+    ],
+    ['Nest without one', { ...on('@nestjs/core'), scripts: { build: 'nest build', start: 'nest start' } }, {}, 'node dist/main'],
+    [
+      'Angular with SSR',
+      on('@angular/core', '@angular/ssr'),
+      { 'angular.json': { projects: { shop: {} } } },
+      'node dist/shop/server/server.mjs',
+    ],
+    [
+      'Nx by where it builds to',
+      { devDependencies: { nx: '1' }, scripts: { build: 'nx build', start: 'nx serve' } },
+      { 'project.json': { targets: { build: { options: { outputPath: 'dist/api' } } } } },
+      'node dist/api/main.js',
+    ],
+  ])('%s', async (_, manifest, tree, start) => {
+    const { input } = await detected(manifest, tree)
+    expect(input.run?.start).toBe(start)
+  })
+
+  test('of a standalone Next.js the assets are put beside the server', async () => {
+    const tree = { 'next.config.js': "module.exports = { output: 'standalone' }", 'public/a.txt': '' }
+    const { input } = await detected({ ...on('next'), scripts: { build: 'next build', start: 'next start' } }, tree)
+    expect(input.build?.buildCommands?.slice(-2)).toEqual(['cp -r .next/static .next/standalone/.next/', 'cp -r public .next/standalone/'])
+    expect(input.run?.start).toContain('node .next/standalone/server.js')
+  })
+})
+
+describe('a site, by what the build really gives', () => {
+  test.each<[string, object, Tree, string, boolean]>([
+    [
+      'Next.js that exports',
+      { ...on('next'), scripts: { build: 'next build', start: 'next start' } },
+      { 'next.config.mjs': "export default { output: 'export' }" },
+      'out',
+      false,
+    ],
+    [
+      'SvelteKit with adapter-static',
+      on('@sveltejs/kit', '@sveltejs/adapter-static'),
+      { 'svelte.config.js': 'adapter: adapter()' },
+      'build',
+      false,
+    ],
+    [
+      '… and a fallback page',
+      on('@sveltejs/kit', '@sveltejs/adapter-static'),
+      { 'svelte.config.js': "adapter: adapter({ fallback: '200.html' })" },
+      'build',
+      true,
+    ],
+    ['Astro', on('astro'), { 'astro.config.mjs': "// output: 'server'\nexport default {}" }, 'dist', false],
+    ['Nuxt that generates', { ...on('nuxt'), scripts: { build: 'nuxt generate' } }, {}, '.output/public', false],
+    [
+      'Create React App',
+      { ...on('react-scripts'), scripts: { build: 'react-scripts build', start: 'react-scripts start' } },
+      { 'src/index.js': '' },
+      'build',
+      true,
+    ],
+    ['Vite with a client router', on('vite', 'react-router-dom'), {}, 'dist', true],
+    ['Vite without one', on('vite'), {}, 'dist', false],
+    [
+      'Vite with a directory of its own',
+      on('vite'),
+      { 'vite.config.ts': "export default { build: { outDir: './public/app' } }" },
+      'public/app',
+      false,
+    ],
+    [
+      'Angular',
+      on('@angular/core'),
+      { 'angular.json': { projects: { shop: { architect: { build: { builder: '@angular/build:application' } } } } } },
+      'dist/shop/browser',
+      true,
+    ],
+    ['VitePress', { ...on('vitepress'), scripts: { build: 'vitepress build docs' } }, {}, 'docs/.vitepress/dist', false],
+    [
+      'a site whose start script only shows it',
+      { ...on('vite'), scripts: { build: 'vite build', start: 'serve -s dist' } },
+      {},
+      'dist',
+      false,
+    ],
+  ])('%s', async (_, manifest, tree, directory, isSinglePage) => {
+    const { input } = await detected(manifest, tree)
+    expect(input.run).toEqual({ staticRoot: directory, ...(isSinglePage ? { site: { singlePage: true } } : {}) })
+    expect(input.build?.deployFiles).toEqual([directory])
+  })
+})
+
+describe('I16: what gives nothing that runs ends in a sentence with the one thing to do', () => {
+  test.each<[string, object, Tree, RegExp]>([
+    ['SvelteKit with adapter-auto', on('@sveltejs/kit', '@sveltejs/adapter-auto', 'vite'), {}, /npm install -D @sveltejs\/adapter-node/],
+    [
+      'Astro with another host’s adapter',
+      on('astro', '@astrojs/vercel'),
+      { 'astro.config.mjs': "export default { output: 'server' }" },
+      /npx astro add node/,
+    ],
+    [
+      'a workspace from its top',
+      { private: true, workspaces: ['apps/*'] },
+      { 'apps/web/package.json': {}, 'apps/api/package.json': {} },
+      /--root apps\/api.*--root apps\/web/,
+    ],
+  ])('%s', async (_, manifest, tree, words) => {
+    await expect(detected(manifest, tree)).rejects.toMatchObject({ code: 'CONFIG_NOT_FOUND', message: expect.stringMatching(words) })
+  })
+
+  test('a member of a workspace alone: names of its siblings are asked for at no registry', async () => {
+    const root = temporaryDirectory()
+    await writeFile(join(root, 'package.json'), JSON.stringify({ dependencies: { '@m/ui': 'workspace:*' }, main: 'a.js' }))
+    await writeFile(join(root, 'a.js'), '')
+    await expect(detect(await SourceFiles.open(root), ['tree'])).rejects.toMatchObject({ message: expect.stringContaining('@m/ui') })
+  })
+})
