@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { InstanceId, ServiceEnvironmentId } from '../../src/domain/ids.ts'
 import type { Edge, SwapRequest, Target } from '../../src/edge/edge.ts'
+import { eventually } from '../support/eventually.ts'
 
 export interface EdgeUnderTest {
   readonly edge: Edge

@@ -39,7 +39,7 @@ function runtimeOf(parts: Partial<Pick<Runtime, 'exec' | 'inspect' | 'waitForExi
     waitForExit: (_id: InstanceId, signal: AbortSignal) =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
     ...parts,
-  } as Runtime
+  } as unknown as Runtime
 }
 
 function probe(given: Probe, port: number, timeoutMs = 2000, runtime = runtimeOf()) {
