@@ -135,6 +135,9 @@ export const LIMITS = {
   refLength: 200,
   hostKeyScanMs: 10 * SECOND,
   /** How far back from the tip of a branch a pushed commit is looked for. */
+  /** Of one repository, and how deep they may nest. */
+  gitSubmodules: 32,
+  gitSubmoduleDepth: 4,
   gitPushedDepth: 200,
   /** Of one git command; the deployment's own limit is usually shorter. */
   gitCommandMs: 30 * MINUTE,

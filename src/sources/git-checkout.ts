@@ -1,11 +1,13 @@
 import { ShiplockError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import { printable } from '../core/printable.ts'
 import type { Git } from './git-command.ts'
 import { gitFailure } from './git-failure.ts'
+import type { SubmoduleLink } from './git-submodules.ts'
 
-const LFS_POINTER = 'version https://git-lfs.github.com/spec/v1'
+export const LFS_POINTER = 'version https://git-lfs.github.com/spec/v1'
 /** Pointers are 120 to 140 bytes long in practice; the specification bounds them at 1024. */
-const LFS_POINTER_BYTES_MAX = 300
+export const LFS_POINTER_BYTES_MAX = 300
 const LFS_CANDIDATES_MAX = 2000
 const ATTRIBUTE_FILES_MAX = 200
 const ATTRIBUTE_BYTES_MAX = 100_000
@@ -19,7 +21,8 @@ export interface CheckOutTarget {
 }
 
 interface CommitFiles {
-  readonly submodules: readonly string[]
+  readonly bytes: number
+  readonly submodules: readonly SubmoduleLink[]
   readonly attributeFiles: readonly Blob[]
   readonly small: readonly Blob[]
 }
@@ -31,19 +34,20 @@ interface Blob {
 
 /**
  * Writes the commit's files, after its size was found to be bearable: a tree of a few kilobytes can name the same blob a billion times.
- * Resolves with warnings.
+ * What git itself would leave as a pointer is refused: it would be served as if it were the file.
  */
-export async function checkOut(target: CheckOutTarget, commit: string): Promise<readonly string[]> {
+export async function checkOut(target: CheckOutTarget, commit: string): Promise<Pick<CommitFiles, 'bytes' | 'submodules'>> {
   const { git, signal } = target
   const files = await measure(target, commit)
+  await refusePointers(target, files)
   const result = await git(['checkout', '--quiet', '--force', '--detach', commit, '--'], { signal })
   if (result.exitCode !== 0) throw gitFailure(`can’t check out ${commit}`, result)
-  return [...submoduleWarnings(files), ...(await lfsWarnings(target, files))]
+  return files
 }
 
 async function measure({ git, bytesMax, signal }: CheckOutTarget, commit: string): Promise<CommitFiles> {
   const tooLarge = new AbortController()
-  const submodules: string[] = []
+  const submodules: SubmoduleLink[] = []
   const attributeFiles: Blob[] = []
   const small: Blob[] = []
   let bytes = 0
@@ -54,7 +58,7 @@ async function measure({ git, bytesMax, signal }: CheckOutTarget, commit: string
     const [, , type, object = '', size, path = ''] = match
     entries += 1
     bytes += size === '-' ? 0 : Number(size)
-    if (type === 'commit' && submodules.length < SHOWN) submodules.push(path)
+    if (type === 'commit' && submodules.length <= LIMITS.gitSubmodules) submodules.push({ path, commit: object })
     const isSmall = type === 'blob' && Number(size) <= LFS_POINTER_BYTES_MAX
     const isAttributes = type === 'blob' && (path === '.gitattributes' || path.endsWith('/.gitattributes'))
     if (isAttributes && Number(size) <= ATTRIBUTE_BYTES_MAX && attributeFiles.length < ATTRIBUTE_FILES_MAX)
@@ -72,21 +76,27 @@ async function measure({ git, bytesMax, signal }: CheckOutTarget, commit: string
   const args = ['-c', 'core.quotePath=false', 'ls-tree', '-r', '-l', commit, '--']
   const result = await git(args, { signal: AbortSignal.any([signal, tooLarge.signal]), onLine })
   if (result.exitCode !== 0) throw gitFailure(`can’t read the files of ${commit}`, result)
-  return { submodules, attributeFiles, small }
-}
-
-function submoduleWarnings(files: CommitFiles): string[] {
-  if (files.submodules.length === 0) return []
-  return [`warning: submodules are not fetched, their directories stay empty: ${files.submodules.join(', ')}`]
+  return { bytes, submodules, attributeFiles, small }
 }
 
 /** Looks at the objects, not at the checkout: a path in there may lead anywhere. */
-async function lfsWarnings(target: CheckOutTarget, files: CommitFiles): Promise<string[]> {
-  if ((await holding(target, files.attributeFiles, 'filter=lfs')).length === 0) return []
+async function refusePointers(target: CheckOutTarget, files: CommitFiles): Promise<void> {
+  if ((await holding(target, files.attributeFiles, 'filter=lfs')).length === 0) return
   const pointers = await holding(target, files.small, LFS_POINTER)
-  if (pointers.length === 0) return []
-  const shown = pointers.slice(0, SHOWN).join(', ')
-  return [`warning: Git LFS is not supported, ${pointers.length} files are pointers, not contents: ${shown}`]
+  if (pointers.length === 0) return
+  throw lfsPointers(pointers.length, pointers.slice(0, SHOWN))
+}
+
+export function lfsPointers(count: number, some: readonly string[]): ShiplockError {
+  const shown = some.map((path) => printable(path.slice(0, 200))).join(', ')
+  return new ShiplockError(
+    'SOURCE_REFUSED',
+    `${count === 1 ? '1 file is a pointer' : `${count} files are pointers`} of Git LFS in place of the content: ${shown}`,
+    {
+      hint: 'Contents of LFS are not fetched here. Upload a checkout that has them: `git lfs pull`, then `shiplock deploy .`; or leave them out of LFS.',
+      details: { pointers: count },
+    },
+  )
 }
 
 /** Paths of those blobs in which the text stands. */

@@ -14,7 +14,8 @@ import { checkOut } from './git-checkout.ts'
 import type { Git } from './git-command.ts'
 import { gitFailure, lacksCommit, refusesUnadvertised } from './git-failure.ts'
 import { listHeads, type RemoteTarget, refNotFound, resolveRemote } from './git-ref.ts'
-import { openGitRoom } from './git-room.ts'
+import { type GitRoomOptions, openGitRoom } from './git-room.ts'
+import { placeSubmodule, readSubmodules, type Submodule } from './git-submodules.ts'
 import { assertNamedDirectory, type LocalRepositories } from './local-repository.ts'
 import type { FetchRequest, SourceFetcher } from './source.ts'
 
@@ -75,25 +76,14 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
     validate: (source) => void parse(source),
     fetch: async (request: FetchRequest): Promise<Revision> => {
       const { address, ref } = parse(request.source)
-      const { signal, onLine, directory, credentials } = request
-      signal.throwIfAborted()
-      await removeTree(directory)
-      await mkdir(directory, { mode: 0o755 })
+      request.signal.throwIfAborted()
+      const commit = request.commit ?? null
+      const wanted = { ref, commit, isExact: request.isExact === true && commit !== null }
       try {
-        const projectId = request.scope?.projectId ?? null
-        const room = await openGitRoom(roomOptions, { address, credentials, projectId, directory, signal })
-        try {
-          if (room.about !== null) onLine(room.about)
-          const bytesMax = options.bytesMax ?? LIMITS.gitCloneBytes
-          const commit = request.commit ?? null
-          const isExact = request.isExact === true && commit !== null
-          return await bring({ git: room.git, url: room.url, address, directory, ref, commit, isExact, signal, onLine, bytesMax })
-        } finally {
-          await removeTree(join(directory, '.git'))
-          await room.close()
-        }
+        const budget = { bytes: options.bytesMax ?? LIMITS.gitCloneBytes, submodules: LIMITS.gitSubmodules }
+        return await fetchTree(roomOptions, request, { address, directory: request.directory, depth: 0, ...wanted }, budget)
       } catch (error) {
-        await removeTree(directory)
+        await removeTree(request.directory)
         options.logger.debug('git fetch failed', { error: error as Error })
         throw error
       }
@@ -111,7 +101,65 @@ export function createGitSource(options: GitSourceOptions): SourceFetcher {
   }
 }
 
-async function bring(checkout: Checkout): Promise<Revision> {
+interface Tree extends Pick<Checkout, 'address' | 'directory' | 'ref' | 'commit' | 'isExact'> {
+  /** 0 = the repository itself. */
+  readonly depth: number
+}
+
+/** A repository and, once nobody works in it any more, what it links to: each in a room of its own, under the same rules. */
+async function fetchTree(
+  options: GitRoomOptions,
+  request: FetchRequest,
+  tree: Tree,
+  budget: { bytes: number; submodules: number },
+): Promise<Revision> {
+  const { signal, onLine, credentials } = request
+  const { address, directory } = tree
+  await removeTree(directory)
+  await mkdir(directory, { mode: 0o755 })
+  const room = await openGitRoom(options, { address, credentials, projectId: request.scope?.projectId ?? null, directory, signal })
+  let brought: Brought
+  try {
+    if (room.about !== null) onLine(room.about)
+    brought = await bring({ git: room.git, url: room.url, ...tree, signal, onLine, bytesMax: budget.bytes })
+  } finally {
+    await removeTree(join(directory, '.git'))
+    await room.close()
+  }
+  budget.bytes -= brought.bytes
+  for (const { path, commit, address: from } of brought.submodules) {
+    budget.submodules -= 1
+    if (tree.depth >= LIMITS.gitSubmoduleDepth || budget.submodules < 0) {
+      throw new ShiplockError(
+        'SOURCE_REFUSED',
+        `the submodules are more than ${LIMITS.gitSubmodules}, or nest deeper than ${LIMITS.gitSubmoduleDepth}`,
+      )
+    }
+    onLine(`submodule ${printable(path)}`)
+    // A name that no tree can hold, and that is gone with this one.
+    const apart = join(directory, '.git')
+    try {
+      await fetchTree(
+        options,
+        request,
+        { address: from, directory: apart, ref: commit, commit: null, isExact: false, depth: tree.depth + 1 },
+        budget,
+      )
+      await placeSubmodule(directory, path, apart)
+    } finally {
+      await removeTree(apart)
+    }
+  }
+  return brought.revision
+}
+
+interface Brought {
+  readonly revision: Revision
+  readonly bytes: number
+  readonly submodules: readonly Submodule[]
+}
+
+async function bring(checkout: Checkout): Promise<Brought> {
   const { git, address, directory, signal, onLine } = checkout
   onLine(`cloning ${address.url}${checkout.ref === null ? '' : ` at ${checkout.ref}`}`)
   const target = await resolveRemote(checkout, checkout.ref)
@@ -124,10 +172,11 @@ async function bring(checkout: Checkout): Promise<Revision> {
     bound.stop()
   }
   if (checkout.isExact && commit !== checkout.commit) throw movedOn(checkout)
-  for (const warning of await checkOut({ git, bytesMax: checkout.bytesMax, signal }, commit)) onLine(warning)
+  const { bytes, submodules: links } = await checkOut({ git, bytesMax: checkout.bytesMax, signal }, commit)
+  const submodules = await readSubmodules(git, { commit, links, parent: address, signal })
   const revision = await describe(checkout, commit, target.kind === 'ref' ? target.shown : target.prefix)
   onLine(`commit ${commit.slice(0, 12)} “${revision.message}” by ${revision.author}`)
-  return revision
+  return { revision, bytes, submodules }
 }
 
 function movedOn({ ref, commit }: Checkout): ShiplockError {

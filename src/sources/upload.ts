@@ -9,6 +9,7 @@ import type { Revision } from '../domain/deployment.ts'
 import type { Digest } from '../domain/ids.ts'
 import type { FetchRequest, SourceFetcher } from './source.ts'
 import { UNPACK_BOUNDS, type UnpackBounds, unpack } from './unpack.ts'
+import { assertWholeTree } from './whole-tree.ts'
 
 export interface UploadStoreOptions {
   /** Made when missing; one store per directory. */
@@ -166,6 +167,7 @@ async function fetchUpload(request: FetchRequest, pathOf: (digest: Digest) => st
   try {
     onLine(`unpacking upload ${source.digest.slice(0, 19)}${source.label === null ? '' : ` of ${source.label}`} (${found.size} bytes)`)
     await unpack(archive, directory, signal, bounds)
+    await assertWholeTree(directory)
   } catch (error) {
     await removeTree(directory)
     throw error

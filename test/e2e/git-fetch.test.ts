@@ -176,15 +176,65 @@ test('I9: nothing of the repository runs: hooks, filters, helpers and settings s
   expect(existsSync(mark)).toBe(false)
 })
 
-test('submodules and LFS pointers are not fetched, and the log says so', async () => {
+test('pointers of LFS are refused: they would be served as if they were the files', async () => {
   const { repo, fetch } = fixture()
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`
-  const commit = repo.commit('x', { '.gitattributes': '*.bin filter=lfs\n', 'assets/model.bin': pointer, 'text.txt': 'x' })
-  repo.git('update-index', '--add', '--cacheinfo', `160000,${commit},vendor/lib`)
-  repo.git('commit', '--quiet', '-m', 'with a submodule')
-  const text = (await fetch(null)).lines.join('\n')
-  expect(text).toContain('submodules are not fetched, their directories stay empty: vendor/lib')
-  expect(text).toContain('Git LFS is not supported, 1 files are pointers, not contents: assets/model.bin')
+  repo.commit('x', { '.gitattributes': '*.bin filter=lfs\n', 'assets/model.bin': pointer, 'text.txt': 'x' })
+  await expect(fetch(null)).rejects.toMatchObject({
+    code: 'SOURCE_REFUSED',
+    message: '1 file is a pointer of Git LFS in place of the content: assets/model.bin',
+  })
+})
+
+/** A repository with others in it: `path` → what `.gitmodules` says and the commit that the tree links to. */
+function withSubmodules(repo: GitRepo, modules: Record<string, { url: string; commit: string }>, isListed = true): void {
+  const text = Object.entries(modules).map(([path, { url }]) => `[submodule "${path}"]\n\tpath = ${path}\n\turl = ${url}\n`)
+  repo.commit('files', isListed ? { '.gitmodules': text.join(''), a: '1' } : { a: '1' })
+  for (const [path, { commit }] of Object.entries(modules)) repo.git('update-index', '--add', '--cacheinfo', `160000,${commit},${path}`)
+  repo.git('commit', '--quiet', '-m', 'with submodules')
+}
+
+test('submodules are fetched at exactly their commits, those within them too', async () => {
+  const { root, repo, fetch } = fixture()
+  const [lib, deep] = [new GitRepo(join(root, 'lib')), new GitRepo(join(root, 'deep'))]
+  const inner = deep.commit('deep', { 'd.txt': 'deep' })
+  withSubmodules(lib, { 'vendor/deep': { url: '../deep', commit: inner } })
+  const commit = lib.git('rev-parse', 'HEAD')
+  lib.commit('later', { a: '2' })
+  withSubmodules(repo, { 'vendor/lib': { url: '../lib', commit }, theme: { url: '../deep', commit: inner } })
+  const { directory } = await fetch(null)
+  const read = (path: string) => readFileSync(join(directory, path), 'utf8')
+  expect([read('a'), read('vendor/lib/a'), read('vendor/lib/vendor/deep/d.txt'), read('theme/d.txt')]).toEqual(['1', '1', 'deep', 'deep'])
+  expect(
+    readdirSync(directory, { recursive: true }).filter((name) => String(name).includes('.git/') || String(name).endsWith('.git')),
+  ).toEqual([])
+})
+
+test.each<[string, string, boolean, string]>([
+  ['a path of the server', 'file:///srv/secret', true, 'which a repository may not name'],
+  ['a path without a scheme', '/srv/secret', true, 'which a repository may not name'],
+  ['a helper', 'ext::sh -c id', true, 'holds white space'],
+  ['an option', '--upload-pack=x', true, 'begins with a dash'],
+  ['another protocol', 'http://example.com/x.git', true, 'uses http://'],
+  ['nothing', '../lib', false, 'has no address in .gitmodules'],
+])('I9: a submodule at %s is refused', async (_, url, isListed, says) => {
+  const { repo, fetch } = fixture()
+  withSubmodules(repo, { vendor: { url, commit: repo.commit('x', { a: '1' }) } }, isListed)
+  await expect(fetch(null)).rejects.toThrow(says)
+})
+
+test('I12: submodules within each other end at a bound', async () => {
+  const { root, repo, fetch } = fixture()
+  let [below, commit] = ['', '']
+  for (let depth = 0; depth < 6; depth++) {
+    const lib = new GitRepo(join(root, `lib${depth}`))
+    if (depth === 0) commit = lib.commit('x', { a: '1' })
+    else withSubmodules(lib, { sub: { url: below, commit } })
+    if (depth > 0) commit = lib.git('rev-parse', 'HEAD')
+    below = `../lib${depth}`
+  }
+  withSubmodules(repo, { sub: { url: below, commit } })
+  await expect(fetch(null)).rejects.toMatchObject({ code: 'SOURCE_REFUSED', message: expect.stringContaining('nest deeper than 4') })
 })
 
 test('a message with control characters is recorded in a harmless form', async () => {

@@ -316,3 +316,32 @@ test('bodies that a crash cut short are gone when the store opens; one that stil
     store.fetch({ source: { kind: 'upload', digest, label: null }, directory: join(directory, 'x'), onLine: () => {}, signal }),
   ).rejects.toMatchObject({ code: 'SOURCE_NOT_FOUND' })
 })
+
+test.each<[string, TreeFiles, string | null]>([
+  [
+    'pointers of LFS',
+    {
+      '.gitattributes': '*.png filter=lfs\n',
+      'a.png': `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 9\n`,
+    },
+    '1 file is a pointer of Git LFS in place of the content: a.png',
+  ],
+  ['contents of LFS', { '.gitattributes': '*.png filter=lfs\n', 'a.png': 'PNG' }, null],
+  [
+    'an empty submodule',
+    { '.gitmodules': '[submodule "t"]\n\tpath = theme\n', 'a.txt': '1' },
+    'the submodule "theme" is an empty directory',
+  ],
+  ['a submodule with its files', { '.gitmodules': '[submodule "t"]\n\tpath = theme\n', 'theme/a.css': 'x' }, null],
+  ['a path that leads out', { '.gitmodules': '[submodule "t"]\n\tpath = ../..\n', 'a.txt': '1' }, null],
+])('a checkout that was sent without what git only links to is refused: %s', async (_, files, says) => {
+  const tree = temporaryDirectory()
+  writeFiles(tree, files)
+  mkdirSync(join(tree, 'theme'), { recursive: true })
+  const { stream } = await packDirectory(tree)
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  const outcome = unpacked(Buffer.concat(chunks))
+  if (says === null) await expect(outcome).resolves.toBeTypeOf('string')
+  else await expect(outcome).rejects.toThrow(says)
+})
