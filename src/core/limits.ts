@@ -51,6 +51,8 @@ export const LIMITS = {
   buildDiskBytes: 10_240 * MiB,
   /** Builds are stopped before the volume of the data directory, which the database shares, has less. */
   buildDiskReserveBytes: 256 * MiB,
+  /** A volume that has less left is at its end. */
+  diskEndBytes: 16 * MiB,
   buildDiskPollMs: 1 * SECOND,
   /** Build caches of all services together, least recently used dropped first. A setting may change it. */
   buildCacheBytes: 10_240 * MiB,

@@ -51,12 +51,13 @@ test('an unknown key of the configuration is refused with its path and what may 
   expect(error?.message).toContain('readinessCheck')
 })
 
-test('a directory in which nothing is recognised says what was looked for', async () => {
+test('I16: a directory in which nothing is recognised ends in one sentence and the one thing to do', async () => {
   const repo = world.repo('empty')
   repo.commitFiles('empty', { 'notes.txt': 'nothing to run\n' })
   const { error } = await refused('empty', repo)
   expect(error?.code).toBe('CONFIG_NOT_FOUND')
-  expect(error?.logTail.join('\n')).toContain('package.json')
+  expect(error?.message).toMatch(/^nothing here says how to run this: [^\n]+$/)
+  expect(error?.hint).toContain('shiplock.yaml')
 })
 
 test('a branch, a commit and a repository that do not exist are told apart', async () => {

@@ -73,6 +73,7 @@ export class DiskWatch {
     this.#takeOff = null
     await this.#measuring
     if (performance.now() - this.#startedAt >= UNSEEN_MS) await this.#look()
+    await this.#lookForTheEnd()
   }
 
   #schedule(afterMs: number): void {
@@ -99,6 +100,17 @@ export class DiskWatch {
       }
     }
     if (this.#reason !== null) this.#exceeded.abort(new Error(this.#reason))
+  }
+
+  /** A fast writer meets the end of the volume before whoever guards it has seen it: then it is this build that filled it. */
+  async #lookForTheEnd(): Promise<void> {
+    const { own, registry = null } = this.#options
+    if (this.#reason !== null || registry === null) return
+    const { bavail, bsize } = await statfs(own)
+    const free = bavail * bsize
+    if (free >= LIMITS.diskEndBytes) return
+    const used = await this.#used()
+    if (used > free) this.#reason = `it filled the disk: it uses ${formatBytes(used)}, and ${formatBytes(free)} are left`
   }
 
   async #used(): Promise<number> {
