@@ -45,7 +45,7 @@ export const HOOK_SETTING_DEFINITIONS: { readonly [Key in keyof HookSettings]: S
   outgoing: {
     variable: 'SHIPLOCK_OUTGOING',
     about:
-      'What may be called at addresses that members enter (notifications, APIs of git hosts): `public` = the internet, `private` = also networks like 10.0.0.0/8, `any` = also this machine and link-local addresses.',
+      'What may be called at addresses that members enter (notifications, APIs of git hosts): `public` = the internet, `private` = also networks like 10.0.0.0/8, `any` = also this machine, its containers and instances, and link-local addresses.',
     example: 'public',
     defaultText: '`private`',
     parse: (text) => oneOf(text, REACHES),

@@ -38,7 +38,7 @@ export const SOURCE_SETTING_DEFINITIONS: { readonly [Key in keyof SourceSettings
   sourceReach: {
     variable: 'SHIPLOCK_SOURCE_REACH',
     about:
-      'Where git hosts and image registries that members name may be: `public` = the internet, `private` = also networks like 10.0.0.0/8, `any` = also this machine and link-local addresses.',
+      'Where git hosts and image registries that members name may be: `public` = the internet, `private` = also networks like 10.0.0.0/8, `any` = also this machine, its containers and instances, and link-local addresses.',
     example: 'public',
     defaultText: '`private`',
     parse: (text) => oneOf(text, REACHES),

@@ -58,3 +58,12 @@ describe('an address that somebody enters', () => {
     expect(isUnknown || isShiplockError(refusal, 'ADDRESS_REFUSED')).toBe(true)
   })
 })
+
+test('I10: instances and containers of this host are called under no reach but any, by whatever spelling', () => {
+  const inner = (address: string) => address.startsWith('10.69.')
+  for (const address of ['10.69.16.20', '::ffff:10.69.16.20', '64:ff9b::a45:1014']) {
+    expect(isCallable(address, 'private', inner)).toBe(false)
+    expect(isCallable(address, 'any', inner)).toBe(true)
+  }
+  expect(isCallable('10.70.0.1', 'private', inner)).toBe(true)
+})

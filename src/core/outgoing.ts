@@ -4,10 +4,11 @@ import { request as httpsRequest } from 'node:https'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
 import { ShiplockError } from './errors.ts'
 import { LIMITS } from './limits.ts'
+import { isInner } from './own-networks.ts'
 
 /**
  * What may be called at addresses that people enter (webhooks, chat, APIs of git hosts): `public` only the internet, `private` also the
- * networks that this host is part of, but neither the host itself nor what clouds hide at link-local addresses, `any` everything.
+ * networks that this host is part of, but neither its loopback, what runs inside of it, nor what clouds hide at link-local addresses, `any` everything.
  */
 export const REACHES = ['public', 'private', 'any'] as const
 export type Reach = (typeof REACHES)[number]
@@ -20,11 +21,12 @@ const NEVER = blockList(
 /** RFC 1918, RFC 6598, RFC 4193 and what only tests and benchmarks use. */
 const PRIVATE = blockList(['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', '198.18.0.0/15'], ['fc00::/7', 'fec0::/10'])
 
-export function isCallable(address: string, reach: Reach): boolean {
+/** `inner`: whether only things of this host are behind an IPv4 address, such as instances of other projects. */
+export function isCallable(address: string, reach: Reach, inner: (address: string) => boolean = isInner): boolean {
   if (reach === 'any') return true
   const plain = plainAddress(address)
   const family = isIP(plain) === 6 ? 'ipv6' : 'ipv4'
-  if (NEVER.check(plain, family)) return false
+  if (NEVER.check(plain, family) || (family === 'ipv4' && inner(plain))) return false
   return reach === 'private' || !PRIVATE.check(plain, family)
 }
 
