@@ -164,7 +164,9 @@ export class DockerRuntime implements Runtime {
   }
 
   async inspect(id: InstanceId): Promise<InstanceStatus> {
-    const [facts, record] = await Promise.all([this.#find(id), readRecord(this.#directory(id))])
+    // Refuses what is no id before anything is asked.
+    const directory = this.#directory(id)
+    const [facts, record] = await Promise.all([this.#find(id), readRecord(directory)])
     return facts === null ? statusWithout(record) : statusOf(facts, record)
   }
 
