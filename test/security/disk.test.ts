@@ -115,7 +115,7 @@ test('I13: an instance that fills the disk is stopped with its reason before the
 test('I13: what was deleted and is still open counts, and so do files without content', async () => {
   const { id } = await deployed('alpha', 'ghost')
   await whileOthersGoOn(async () => {
-    await tell('ghost-alpha', 'exec 5>ghost; rm ghost; dd if=/dev/zero bs=1M >&5')
+    await tell('ghost-alpha', 'exec 5>ghost; rm ghost; dd if=/dev/zero bs=1M >&5; sleep 60')
     expect(await stopOf(id)).toMatch(/filled the disk/)
   })
   const { id: inodes } = await deployed('alpha', 'inodes')
