@@ -11,10 +11,13 @@ import { relativePathProblem } from './manifest/fields.ts'
  */
 export class SourceFiles {
   readonly root: string
+  /** The source that this is a directory of; null = it is the whole. */
+  readonly around: SourceFiles | null
   #outline: Promise<readonly string[]> | null = null
 
-  private constructor(root: string) {
+  private constructor(root: string, around: SourceFiles | null = null) {
     this.root = root
+    this.around = around
   }
 
   static async open(directory: string): Promise<SourceFiles> {
@@ -32,7 +35,7 @@ export class SourceFiles {
   async inside(path: string, what: string): Promise<SourceFiles> {
     const real = await this.#resolve(path, what)
     if (real === null) throw new ShiplockError('CONFIG_INVALID', `${what} ${printable(path)} does not exist in the source`)
-    return new SourceFiles(real)
+    return new SourceFiles(real, this)
   }
 
   async has(path: string): Promise<boolean> {

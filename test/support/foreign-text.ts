@@ -49,7 +49,7 @@ export const FOREIGN_TEXT: Readonly<Record<string, Bound>> = {
   'config/convert.ts': 'elsewhere',
   'config/detect/deno.ts': 'thread',
   'config/detect/node-frameworks.ts': 'thread',
-  'config/detect/node.ts': 'thread',
+  'config/detect/node-manifest.ts': 'thread',
   'config/detect/other-platforms.ts': 'thread',
   'config/detect/python-packages.ts': 'thread',
   'config/detect/python-start.ts': 'thread',

@@ -55,10 +55,12 @@ export async function detect(
   const passedOver: string[] = []
   const lookedFor: string[] = []
   const because = new Set<string>()
+  const hints = new Map<string, string>()
   for (const detector of context.choice === 'dockerfile' ? [dockerfileDetector] : DETECTORS) {
     const detection = await detector.detect(files, context)
     if (!detection.found) {
       if (detection.because !== null) because.add(detection.because)
+      if (detection.because !== null && detection.hint !== undefined) hints.set(detection.because, detection.hint)
       lookedFor.push(detection.because ?? `${detection.lookedFor}: not there`)
     } else if (detector === dockerfileDetector && context.choice === 'recipe') {
       passedOver.push('Dockerfile is there, but a recipe was asked for')
@@ -74,7 +76,7 @@ export async function detect(
   const nearest = await nearestThing(files, [...because])
   throw new ShiplockError('CONFIG_NOT_FOUND', `nothing here says how to run this: ${nearest.sentence}`, {
     details: { lookedFor },
-    hint: because.has(NO_ENGINE) ? ENGINE_HINT : nearest.hint,
+    hint: because.has(NO_ENGINE) ? ENGINE_HINT : (hints.get(nearest.sentence) ?? nearest.hint),
   })
 }
 

@@ -16,6 +16,8 @@ export type Detection =
       readonly lookedFor: string
       /** Why what is there is not enough; null when nothing is there. */
       readonly because: string | null
+      /** What to do about that; left out: what is generally to be done. */
+      readonly hint?: string
     }
 
 export type BuildChoice = 'auto' | 'dockerfile' | 'recipe'

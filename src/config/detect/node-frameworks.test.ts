@@ -37,6 +37,20 @@ describe('a server, by what the build really gives', () => {
       { 'astro.config.mjs': "export default defineConfig({ output: 'server', adapter: node({ mode: 'standalone' }) })" },
       'HOST="${HOST:-0.0.0.0}" exec node ./dist/server/entry.mjs',
     ],
+    [
+      'Astro, whatever its adapter is called',
+      on('astro', '@astrojs/node'),
+      { 'astro.config.mjs': "import nodejs from '@astrojs/node'\nexport default { adapter: nodejs({ mode: 'standalone' }) }" },
+      'HOST="${HOST:-0.0.0.0}" exec node ./dist/server/entry.mjs',
+    ],
+    [
+      'Express beside a tool of pages',
+      { ...on('express', 'vite'), scripts: { build: 'vite build' } },
+      { 'server.js': '' },
+      'node server.js',
+    ],
+    ['… by its main', { ...on('fastify', 'vite'), main: 'index.js' }, { 'index.js': '' }, 'node index.js'],
+    ['a main that the build makes', { main: 'dist/index.js', scripts: { build: 'tsc' } }, {}, 'node dist/index.js'],
     ['SolidStart', on('@solidjs/start', 'vinxi'), {}, 'node .output/server/index.mjs'],
     ['Remix', on('@remix-run/serve', 'vite'), {}, 'exec node_modules/.bin/remix-serve ./build/server/index.js'],
     [
@@ -94,6 +108,13 @@ describe('a site, by what the build really gives', () => {
       'build',
       true,
     ],
+    [
+      'SvelteKit by the adapter that its configuration names',
+      on('@sveltejs/kit', '@sveltejs/adapter-static', '@sveltejs/adapter-node'),
+      { 'svelte.config.js': "import adapter from '@sveltejs/adapter-static'" },
+      'build',
+      false,
+    ],
     ['Astro', on('astro'), { 'astro.config.mjs': "// output: 'server'\nexport default {}" }, 'dist', false],
     ['Nuxt that generates', { ...on('nuxt'), scripts: { build: 'nuxt generate' } }, {}, '.output/public', false],
     [
@@ -146,17 +167,68 @@ describe('I16: what gives nothing that runs ends in a sentence with the one thin
     [
       'a workspace from its top',
       { private: true, workspaces: ['apps/*'] },
-      { 'apps/web/package.json': {}, 'apps/api/package.json': {} },
+      { 'apps/web/package.json': { scripts: { start: 'node a.js' } }, 'apps/api/package.json': { scripts: { start: 'node a.js' } } },
       /--root apps\/api.*--root apps\/web/,
     ],
   ])('%s', async (_, manifest, tree, words) => {
     await expect(detected(manifest, tree)).rejects.toMatchObject({ code: 'CONFIG_NOT_FOUND', message: expect.stringMatching(words) })
   })
 
-  test('a member of a workspace alone: names of its siblings are asked for at no registry', async () => {
+  /** As somebody deploys `--root apps/web` of a repository. */
+  async function member(manifest: object, tree: Tree = {}, top: object = { private: true, workspaces: ['apps/*', 'packages/*'] }) {
     const root = temporaryDirectory()
-    await writeFile(join(root, 'package.json'), JSON.stringify({ dependencies: { '@m/ui': 'workspace:*' }, main: 'a.js' }))
-    await writeFile(join(root, 'a.js'), '')
-    await expect(detect(await SourceFiles.open(root), ['tree'])).rejects.toMatchObject({ message: expect.stringContaining('@m/ui') })
+    const files = {
+      'package.json': top,
+      'packages/ui/package.json': { name: '@m/ui' },
+      'apps/web/package.json': manifest,
+      'apps/web/a.js': '',
+      ...tree,
+    }
+    for (const [path, content] of Object.entries(files)) {
+      await mkdir(dirname(join(root, path)), { recursive: true })
+      await writeFile(join(root, path), typeof content === 'string' ? content : JSON.stringify(content))
+    }
+    return detect(await (await SourceFiles.open(root)).inside('apps/web', 'the root directory'), ['tree'])
+  }
+
+  test.each([['workspace:*'], ['1.0.0'], ['*'], ['file:../../packages/ui'], ['link:../../packages/ui']])(
+    'I9: a member that needs its sibling as %s: its name is asked for at no registry',
+    async (version) => {
+      await expect(member({ name: 'web', dependencies: { '@m/ui': version }, main: 'a.js' })).rejects.toMatchObject({
+        code: 'CONFIG_NOT_FOUND',
+        message: expect.stringContaining('@m/ui'),
+        hint: expect.stringMatching(/shiplock\.yaml.*apps\/web/),
+      })
+    },
+  )
+
+  test('nor where pnpm-workspace.yaml names the members, or a development dependency needs it', async () => {
+    const manifest = { name: 'web', devDependencies: { '@m/ui': '^1' }, main: 'a.js' }
+    await expect(member(manifest, { 'pnpm-workspace.yaml': 'packages: ["packages/*"]' }, { private: true })).rejects.toThrow(/@m\/ui/)
+  })
+
+  test.each<[string, object, Tree, object | undefined]>([
+    ['a member that needs nothing of the others', { dependencies: { express: '5' }, main: 'a.js' }, {}, undefined],
+    ['a directory of a repository that is no workspace', { dependencies: { '@m/ui': '1.0.0' }, main: 'a.js' }, {}, { private: true }],
+    [
+      'one whose own lock file says where it comes from',
+      { dependencies: { '@m/ui': '1.0.0' }, main: 'a.js' },
+      { 'apps/web/package-lock.json': '{}' },
+      undefined,
+    ],
+    ['a package inside of it', { dependencies: { tool: 'file:./tool' }, main: 'a.js' }, {}, undefined],
+  ])('%s is deployed alone', async (_, manifest, tree, top) => {
+    expect((await member(manifest, tree, top)).input.run?.start).toBe('node a.js')
+  })
+
+  test('from the top of a workspace whose members need each other nobody is sent in a circle', async () => {
+    const tree = {
+      'apps/web/package.json': { name: 'web', scripts: { start: 'node a.js' }, dependencies: { '@m/ui': '1.0.0' } },
+      'packages/ui/package.json': { name: '@m/ui' },
+    }
+    await expect(detected({ private: true, workspaces: ['apps/*'] }, tree)).rejects.toMatchObject({
+      message: expect.stringMatching(/its members need each other's packages: apps\/web$/),
+      hint: expect.not.stringContaining('--root'),
+    })
   })
 })

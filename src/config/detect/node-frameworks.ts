@@ -1,6 +1,6 @@
 import { LIMITS } from '../../core/limits.ts'
 import type { SourceFiles } from '../source-files.ts'
-import type { PackageJson } from './node.ts'
+import type { PackageJson } from './node-manifest.ts'
 
 /** What a framework's build gives: a program to start, a directory of files, or nothing that can run here. */
 export type FrameworkPlan =
@@ -61,6 +61,9 @@ const files = (tool: string, dependency: string, directory: string, isSinglePage
   plan: (about) => site(about, directory, isSinglePage),
 })
 
+/** Astro's Node adapter makes a program of its own only as `standalone`. */
+const MIDDLEWARE = /\bmode\s*:\s*['"]middleware['"]/
+
 /** Files of a site that a build makes below `.output`, as Nitro lays them out. */
 const nitro = (about: About, isStatic: boolean): FrameworkPlan =>
   isStatic ? site(about, '.output/public') : server(about.tool, 'node .output/server/index.mjs', 'builds a server')
@@ -87,9 +90,12 @@ export const FRAMEWORKS: readonly Framework[] = [
     tool: 'SvelteKit',
     dependencies: ['@sveltejs/kit'],
     plan: async (about) => {
-      if (about.has('@sveltejs/adapter-node')) return server(about.tool, 'node build', 'with adapter-node builds a server')
-      if (about.has('@sveltejs/adapter-static')) {
-        const config = await about.config('svelte.config.js', 'svelte.config.ts', 'svelte.config.mjs')
+      const config = await about.config('svelte.config.js', 'svelte.config.ts', 'svelte.config.mjs')
+      // The one that the configuration names; where it can't be told, the one that is there.
+      const named = /@sveltejs\/adapter-(node|static)\b/.exec(config)?.[1]
+      const isNamed = (adapter: string) => (named === undefined ? about.has(`@sveltejs/adapter-${adapter}`) : named === adapter)
+      if (isNamed('node')) return server(about.tool, 'node build', 'with adapter-node builds a server')
+      if (isNamed('static')) {
         return site(about, 'build', /\bfallback\s*:\s*['"]/.test(config))
       }
       const because =
@@ -103,7 +109,13 @@ export const FRAMEWORKS: readonly Framework[] = [
     plan: async (about) => {
       const config = await about.config('astro.config.mjs', 'astro.config.js', 'astro.config.ts', 'astro.config.cjs')
       const start = 'HOST="${HOST:-0.0.0.0}" exec node ./dist/server/entry.mjs'
-      if (about.has('@astrojs/node') && /\bnode\s*\(/.test(config)) return server(about.tool, start, 'with @astrojs/node builds a server')
+      if (about.has('@astrojs/node') && MIDDLEWARE.test(config))
+        return {
+          kind: 'refused',
+          because: "Astro's adapter makes a middleware, which nothing starts: `mode: 'standalone'` in astro.config",
+        }
+      if (about.has('@astrojs/node') && (config.includes('@astrojs/node') || /\bnode\s*\(/.test(config)))
+        return server(about.tool, start, 'with @astrojs/node builds a server')
       if (/\boutput\s*:\s*['"](server|hybrid)['"]/.test(config)) {
         return {
           kind: 'refused',

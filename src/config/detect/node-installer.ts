@@ -1,5 +1,5 @@
 import type { SourceFiles } from '../source-files.ts'
-import type { PackageJson } from './node.ts'
+import type { PackageJson } from './node-manifest.ts'
 
 /** How packages are installed and scripts are run. */
 export interface Installer {

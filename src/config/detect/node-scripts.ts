@@ -1,4 +1,4 @@
-import type { PackageJson } from './node.ts'
+import type { PackageJson } from './node-manifest.ts'
 
 /** A command of a script that needs no shell to be understood: words without quotes, variables or operators, settings before them. */
 const PLAIN = /^(?:[A-Z_][A-Z0-9_]*=[\w@%+:,./-]* +)*[\w@%+=:,./-]+(?: +[\w@%+=:,./-]+)*$/

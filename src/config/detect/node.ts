@@ -1,4 +1,3 @@
-import { ShiplockError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { printable } from '../../core/printable.ts'
 import type { ServiceInput } from '../manifest/schema.ts'
@@ -6,19 +5,10 @@ import type { SourceFiles } from '../source-files.ts'
 import type { Detector } from './detector.ts'
 import { type FrameworkPlan, frameworkPlan } from './node-frameworks.ts'
 import { installerFor } from './node-installer.ts'
+import { type PackageJson, parsePackageJson } from './node-manifest.ts'
 import { isDevServer, startOfScript } from './node-scripts.ts'
+import { membersBelow, needsOutside, type Refusal } from './node-workspace.ts'
 import { procfileWeb } from './procfile.ts'
-
-/** What is read from a package.json; anything of a wrong type counts as absent. */
-export interface PackageJson {
-  readonly main: string | null
-  readonly scripts: ReadonlyMap<string, string>
-  readonly dependencies: ReadonlySet<string>
-  readonly nodeVersion: string | null
-  readonly packageManager: string | null
-  /** Dependencies that a workspace around this directory provides. */
-  readonly outside: readonly string[]
-}
 
 const ENTRIES = [
   'server.js',
@@ -43,6 +33,11 @@ const TYPESCRIPT_ENTRIES = [
   'src/app.ts',
   'src/main.ts',
 ] as const
+/** Who has one of these among its dependencies answers requests itself. */
+const SERVER_LIBRARIES = ['express', 'fastify', 'koa', 'hono', '@hono/node-server', '@hapi/hapi', 'restify', 'polka', 'h3'] as const
+/** Where compilers write to. */
+const BUILT = /^(?:dist|build|lib|out)\//
+
 /** What runs TypeScript as it is. */
 const TYPESCRIPT_RUNNERS = ['tsx', 'ts-node'] as const
 
@@ -53,8 +48,8 @@ export const nodeDetector: Detector = {
     if (text === null) return { found: false, lookedFor: 'a package.json', because: null }
     const manifest = parsePackageJson(text)
     const lookedFor = 'a package.json with something to start'
-    const outside = outsideMembers(manifest)
-    if (outside !== null && !(await hasLock(files))) return { found: false, lookedFor, because: outside }
+    const outside = await needsOutside(files, manifest)
+    if (outside !== null) return { found: false, lookedFor, ...outside }
     const installer = await installerFor(files, manifest)
     const reasons = [...installer.reasons]
     if (manifest.nodeVersion !== null)
@@ -67,7 +62,7 @@ export const nodeDetector: Detector = {
     }
     if (isStartKnown) return found({ build: { ...build, deployFiles: ['./'] } }, reasons)
     const plan = await planOf(files, manifest)
-    if (plan === null) return { found: false, lookedFor, because: await nothingToStart(files) }
+    if (plan === null) return { found: false, lookedFor, ...(await nothingToStart(files, manifest)) }
     if (plan.kind === 'refused') return { found: false, lookedFor, because: plan.because }
     if (plan.kind === 'static') {
       const run = { staticRoot: plan.directory, ...(plan.isSinglePage ? { site: { singlePage: true } } : {}) }
@@ -102,10 +97,12 @@ async function planOf(files: SourceFiles, manifest: PackageJson): Promise<Framew
       : { kind: 'server', start: start.command, reason: start.reason }
   }
   if (start !== null && !isForDevelopment && !isViewer(manifest)) return { kind: 'server', start: start.command, reason: start.reason }
+  const entry = await entryOf(files, manifest)
+  // Pages that a tool of sites builds for a server beside them are the server's.
+  if (framework?.kind === 'static' && entry !== null && SERVER_LIBRARIES.some((name) => manifest.dependencies.has(name))) return entry
   if (framework !== null) return framework
   const nx = await nxOutput(files, manifest)
   if (nx !== null) return nx
-  const entry = await entryOf(files, manifest)
   if (entry !== null) return entry
   return start === null ? null : { kind: 'server', start: start.command, reason: start.reason }
 }
@@ -129,6 +126,8 @@ async function entryOf(files: SourceFiles, manifest: PackageJson): Promise<Frame
     if (!/^[\w@+=,./-]+$/.test(file) || file.startsWith('-') || file.startsWith('/') || file.split('/').includes('..')) continue
     if (await files.has(file))
       return { kind: 'server', start: `node ${file}`, reason: `${file} is there and no start script: \`node ${file}\`` }
+    if (file === manifest.main && BUILT.test(file) && manifest.scripts.has('build'))
+      return { kind: 'server', start: `node ${file}`, reason: `main names what the build makes: \`node ${file}\`` }
   }
   const runner = TYPESCRIPT_RUNNERS.find((name) => manifest.dependencies.has(name))
   if (runner === undefined) return null
@@ -139,59 +138,10 @@ async function entryOf(files: SourceFiles, manifest: PackageJson): Promise<Frame
   return null
 }
 
-async function hasLock(files: SourceFiles): Promise<boolean> {
-  for (const lock of ['package-lock.json', 'pnpm-lock.yaml', 'yarn.lock', 'bun.lock', 'bun.lockb', 'npm-shrinkwrap.json']) {
-    if (await files.has(lock)) return true
-  }
-  return false
-}
-
-/** A member of a workspace, deployed alone: its siblings' names must not be asked for at a public registry. */
-function outsideMembers(manifest: PackageJson): string | null {
-  const [name] = manifest.outside
-  if (name === undefined) return null
-  return `package.json needs ${printable(name)} of the workspace around it, which is not part of what is deployed: deploy the top of the repository, with a shiplock.yaml there that says build.buildCommands and run.start of this member`
-}
-
-async function nothingToStart(files: SourceFiles): Promise<string> {
-  const members = (await files.outline())
-    .filter((path) => path.endsWith('/package.json') && path.split('/').length <= 3)
-    .map((path) => path.slice(0, -'/package.json'.length))
-  if (members.length > 0) {
-    const shown = members.slice(0, 6).map((member) => `\`--root ${member}\``)
-    return `package.json starts nothing; other directories have one of their own: ${shown.join(', ')}${members.length > 6 ? ' …' : ''}`
-  }
-  return `package.json has no start script, its main does not exist, and there is none of ${ENTRIES.join(', ')}`
-}
-
-function parsePackageJson(text: string): PackageJson {
-  let data: unknown
-  try {
-    data = JSON.parse(text.replace(/^\uFEFF/, ''))
-  } catch (error) {
-    throw new ShiplockError('CONFIG_INVALID', `package.json is no valid JSON: ${printable((error as Error).message)}`, {
-      hint: 'Correct package.json.',
-      cause: error,
-    })
-  }
-  const root = record(data)
-  const dependencies = [...Object.keys(record(root.dependencies)), ...Object.keys(record(root.devDependencies))]
-  return {
-    main: textOf(root.main),
-    scripts: new Map(Object.entries(record(root.scripts)).filter((entry): entry is [string, string] => typeof entry[1] === 'string')),
-    dependencies: new Set([...dependencies, ...Object.keys(record(root.optionalDependencies))]),
-    nodeVersion: textOf(record(root.engines).node),
-    packageManager: textOf(root.packageManager),
-    outside: Object.entries({ ...record(root.devDependencies), ...record(root.dependencies) })
-      .filter(([, version]) => typeof version === 'string' && version.startsWith('workspace:'))
-      .map(([name]) => name),
-  }
-}
-
-function record(value: unknown): Readonly<Record<string, unknown>> {
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
-}
-
-function textOf(value: unknown): string | null {
-  return typeof value === 'string' && value.trim() !== '' ? value.trim().replace(/^\.\//, '') : null
+/** Why nothing of a package.json can be started, and the one thing to do. */
+async function nothingToStart(files: SourceFiles, manifest: PackageJson): Promise<Refusal> {
+  const others = await membersBelow(files, manifest)
+  if (others !== null) return others
+  const main = manifest.main === null ? 'it names no main' : `its main, ${printable(manifest.main)}, does not exist`
+  return { because: `package.json has no start script, ${main}, and there is none of ${ENTRIES.join(', ')}` }
 }
