@@ -20,24 +20,40 @@ export interface RunningCli {
   readonly ended: Promise<CliResult>
 }
 
+interface StartOptions {
+  readonly env?: Record<string, string>
+  readonly cwd?: string
+}
+
 /** The built `shiplock`, as a person would run it. */
-export function startCli(
-  environment: CliEnvironment,
-  args: readonly string[],
-  options: { readonly env?: Record<string, string>; readonly cwd?: string } = {},
-): RunningCli {
+export function startCli(environment: CliEnvironment, args: readonly string[], options: StartOptions = {}): RunningCli {
   ensureBuilt()
-  const child = spawn(process.execPath, [builtFile('cli/main.ts'), ...args], {
-    cwd: options.cwd ?? environment.dataDirectory,
+  return startNode(environment, [builtFile('cli/main.ts'), ...args], { cwd: environment.dataDirectory, ...options }, false)
+}
+
+/** A script of the repository, with a process group of its own as a terminal gives it. */
+export function startScript(environment: CliEnvironment, script: string): RunningCli {
+  return startNode(environment, [script], {}, true)
+}
+
+function startNode(
+  { dataDirectory, apiPort, edgePort }: CliEnvironment,
+  args: readonly string[],
+  options: StartOptions,
+  detached: boolean,
+): RunningCli {
+  const child = spawn(process.execPath, [...args], {
+    cwd: options.cwd,
+    detached,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env.PATH ?? '/usr/bin:/bin',
-      HOME: environment.dataDirectory,
-      SHIPLOCK_DATA_DIR: environment.dataDirectory,
-      SHIPLOCK_API_LISTEN: `127.0.0.1:${environment.apiPort}`,
+      HOME: dataDirectory,
+      SHIPLOCK_DATA_DIR: dataDirectory,
+      SHIPLOCK_API_LISTEN: `127.0.0.1:${apiPort}`,
       // A test that wants one names it; the user's is left alone.
       SHIPLOCK_CONTAINER_ENGINE: 'none',
-      SHIPLOCK_EDGE_LISTEN: `127.0.0.1:${environment.edgePort}`,
+      SHIPLOCK_EDGE_LISTEN: `127.0.0.1:${edgePort}`,
       ...options.env,
     },
   })
